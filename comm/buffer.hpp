@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// Bytes on their way: uninitialised, aligned, and owned by one thing at a time.
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace switchyard::comm {
+
+/// Move-only bytes, 64-byte aligned. Grows to the largest size asked for and stays there.
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(std::size_t bytes) { resize(bytes); }
+
+  /// What it held is lost when it has to grow.
+  void resize(std::size_t bytes);
+  [[nodiscard]] std::byte* data() { return data_.get(); }
+  [[nodiscard]] const std::byte* data() const { return data_.get(); }
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] std::span<std::byte> bytes() { return {data_.get(), size_}; }
+  [[nodiscard]] std::span<const std::byte> bytes() const { return {data_.get(), size_}; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* bytes) const;
+  };
+  std::unique_ptr<std::byte, Free> data_;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
+};
+}  // namespace switchyard::comm

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// The few things that all ranks do together, off the data path. Built from bounded messages, so
+/// that a rank that never comes ends in a DeadlineError and not in a hang.
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "comm/group.hpp"
+
+namespace switchyard::comm {
+
+/// Everyone's bytes, by rank, on every rank. Sizes may differ.
+[[nodiscard]] std::vector<std::vector<std::byte>> allgather(Group& group,
+                                                            std::span<const std::byte> mine);
+/// Everyone's bytes on rank 0, by rank; empty elsewhere.
+[[nodiscard]] std::vector<std::vector<std::byte>> gather(Group& group,
+                                                         std::span<const std::byte> mine);
+/// Rank 0's bytes on every rank.
+[[nodiscard]] std::vector<std::byte> broadcast(Group& group, std::span<const std::byte> bytes);
+/// Returns once every rank has called it.
+void barrier(Group& group);
+
+/// allgather of arrays of plain values.
+template <class T>
+  requires std::is_trivially_copyable_v<T>
+[[nodiscard]] std::vector<std::vector<T>> allgather_values(Group& group, std::span<const T> mine) {
+  std::vector<std::vector<T>> all;
+  for (const auto& bytes : allgather(group, std::as_bytes(mine))) {
+    std::vector<T> values(bytes.size() / sizeof(T));
+    if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
+    all.push_back(std::move(values));
+  }
+  return all;
+}
+
+/// What went wrong on this rank, and the exit status of its kind.
+struct Problem {
+  int status = 70;
+  std::string message;
+};
+
+/// If any rank has a problem, all ranks throw the same CollectiveError: the lowest such rank's words
+/// and status, with how many others had one.
+void agree(Group& group, const std::optional<Problem>& mine);
+}  // namespace switchyard::comm

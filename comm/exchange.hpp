@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// Moves rows to the ranks that need them and results back. Knows ranks, rows and opaque notes,
+/// never experts. One seam, several transports; a round is dispatch, open_returns, collect.
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "comm/group.hpp"
+
+namespace switchyard::comm {
+
+/// What this rank gives in one round. Rows are named, not copied: row i lies at base + i * row_bytes
+/// and must stay until collect() has returned.
+struct Offer {
+  const std::byte* base = nullptr;
+  std::int64_t row_bytes = 0;               ///< the same on every rank; a multiple of 4
+  std::vector<std::int64_t> row_offsets;    ///< [size + 1], into `rows`; starts at 0, never falls
+  std::vector<std::int64_t> rows;           ///< rows for rank 0, then for rank 1, ...
+  std::vector<std::int64_t> note_offsets;   ///< [size + 1], in bytes into `notes`
+  std::vector<std::byte> notes;             ///< what each rank is told about its rows; opaque
+  std::vector<std::int64_t> results;        ///< [size], result rows that each rank will return
+  bool more = false;                        ///< this rank has another round after this one
+};
+
+/// What the others gave. Addresses and notes are valid until collect() has returned.
+struct Delivery {
+  std::vector<std::int64_t> row_offsets;      ///< [size + 1], into `rows`
+  std::vector<const std::byte*> rows;         ///< by source rank, in the order it named them
+  std::vector<std::span<const std::byte>> notes;  ///< [size]
+  std::vector<std::int64_t> results;          ///< [size], result rows that each rank expects
+  bool more = false;                          ///< some rank has another round
+};
+
+/// Counted since construction, for this rank. Wire bytes left it for another rank, headers and notes
+/// included; rows that stay here are not in them.
+struct Traffic {
+  std::int64_t wire_bytes = 0;
+  std::int64_t messages = 0;
+  std::int64_t rows_out = 0;     ///< dispatched rows that crossed to another rank
+  std::int64_t results_out = 0;  ///< result rows that crossed to another rank
+};
+
+/// All calls are collective over the group, ranks with nothing to send included, and come in the
+/// order dispatch, open_returns, collect. Rows keep their order within a source and sources come in
+/// rank order, so results do not depend on timing.
+/// @throws std::invalid_argument  an offer breaks its own description (before anything is sent)
+/// @throws DeadlineError, MpiError, ProtocolError  the group is unusable from here on
+class Exchange {
+ public:
+  virtual ~Exchange() = default;
+
+  /// Hands every rank its rows and its note, and returns what came for this one.
+  [[nodiscard]] virtual const Delivery& dispatch(const Offer& offer) = 0;
+
+  /// Where results are to be written: result j for rank r goes to the returned [r] + j * row_bytes.
+  /// How many each expects is in Delivery::results.
+  [[nodiscard]] virtual std::span<std::byte* const> open_returns(std::int64_t row_bytes) = 0;
+
+  /// Call when all results are written. Returns where this rank's own results lie: result j from
+  /// rank r at the returned [r] + j * row_bytes. Valid until the next dispatch.
+  [[nodiscard]] virtual std::span<const std::byte* const> collect() = 0;
+
+  [[nodiscard]] virtual std::string_view name() const = 0;
+  [[nodiscard]] virtual Traffic traffic() const = 0;
+};
+
+/// "p2p": bounded point-to-point, any group. "alltoallv": MPI_Ialltoallv, MPI groups only.
+/// "local": addresses handed between threads, local groups only. "auto": the best for the group.
+/// Collective. The group must outlive the exchange.
+/// @throws std::invalid_argument  "transport: got 'foo', want auto, p2p or alltoallv"
+[[nodiscard]] std::unique_ptr<Exchange> make_exchange(Group& group, std::string_view transport);
+}  // namespace switchyard::comm

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// The ranks that work together and the only primitive between them: a message with an owner. MPI
+/// processes (mpi_group.hpp) and threads that play the ranks (local_group.hpp) look alike here.
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "comm/buffer.hpp"
+#include "comm/deadline.hpp"
+
+namespace switchyard::comm {
+
+/// Keeps traffics apart that share a group: handshake, collectives, one number per exchange.
+enum class Channel : int {};
+inline constexpr Channel kCollectives{0};
+inline constexpr Channel kHandshake{1};
+inline constexpr Channel kFirstExchange{16};
+
+/// How to count a message: `rows` items of `row_bytes`. MPI counts rows, so that a message of more
+/// than 2^31 bytes is an ordinary one; the row count must fit an int.
+struct Extent {
+  std::int64_t row_bytes = 1;
+  std::int64_t rows = 0;
+  [[nodiscard]] std::int64_t bytes() const { return row_bytes * rows; }
+};
+
+/// A message in flight. Owns its buffer until it is complete; nothing else can touch it before.
+/// Move-only. Destroyed in flight (an exception), it gives its buffer up rather than free memory
+/// that somebody may still write.
+class Pending {
+ public:
+  /// What a kind of group needs to know to complete a message.
+  class State {
+   public:
+    virtual ~State() = default;
+    [[nodiscard]] virtual bool test() = 0;  ///< true once complete; may be called again
+    [[nodiscard]] virtual int peer() const = 0;
+    [[nodiscard]] virtual Buffer take() = 0;  ///< the buffer, after test() was true
+  };
+  Pending() = default;
+  explicit Pending(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+  [[nodiscard]] bool test() { return state_ == nullptr || state_->test(); }
+  [[nodiscard]] int peer() const { return state_->peer(); }
+  /// The buffer. @pre test() was true
+  [[nodiscard]] Buffer take() {
+    Buffer buffer = state_->take();
+    state_.reset();
+    return buffer;
+  }
+  [[nodiscard]] bool empty() const { return state_ == nullptr; }
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
+class Group {
+ public:
+  explicit Group(std::chrono::milliseconds limit) : deadline_(limit) {}
+  virtual ~Group() = default;
+  Group(const Group&) = delete;
+  Group& operator=(const Group&) = delete;
+
+  [[nodiscard]] virtual int rank() const = 0;
+  [[nodiscard]] virtual int size() const = 0;
+
+  /// Starts to send the first extent.bytes() of `buffer`. Messages of one (sender, receiver,
+  /// channel) arrive in the order in which they were started.
+  [[nodiscard]] virtual Pending send(int to, Channel channel, Buffer buffer, Extent extent) = 0;
+  /// Starts to receive exactly extent.bytes() into `buffer`, which is grown if need be.
+  [[nodiscard]] virtual Pending receive(int from, Channel channel, Buffer buffer, Extent extent) = 0;
+
+  /// Waits for one, or for all, within the deadline; complete messages keep their buffers.
+  void wait(Pending& pending);
+  void wait_all(std::span<Pending> pendings);
+
+  /// A channel that no earlier call on this group returned. All ranks must call alike.
+  [[nodiscard]] Channel new_channel();
+
+  [[nodiscard]] Deadline& deadline() { return deadline_; }
+
+ private:
+  Deadline deadline_;
+  int next_channel_ = static_cast<int>(kFirstExchange);
+};
+}  // namespace switchyard::comm

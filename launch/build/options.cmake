@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+# What every target of ours is compiled with: warnings, sanitizers, and no contraction of a * b + c,
+# so that a fused multiply-add happens exactly where the source says so.
+add_library(switchyard_options INTERFACE)
+target_compile_options(switchyard_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wold-style-cast
+  -Wnon-virtual-dtor -Woverloaded-virtual -ffp-contract=off)
+if(SWITCHYARD_WERROR)
+  target_compile_options(switchyard_options INTERFACE -Werror)
+endif()
+if(SWITCHYARD_SANITIZE)
+  target_compile_options(switchyard_options INTERFACE -fsanitize=${SWITCHYARD_SANITIZE}
+    -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(switchyard_options INTERFACE -fsanitize=${SWITCHYARD_SANITIZE})
+endif()
+
+# switchyard_folder(comm ...): the library of one top-level folder, from all its sources.
+function(switchyard_folder name)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  add_library(switchyard_${name} STATIC ${sources})
+  add_library(switchyard::${name} ALIAS switchyard_${name})
+  set_target_properties(switchyard_${name} PROPERTIES EXPORT_NAME ${name})
+  target_include_directories(switchyard_${name} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/switchyard>)
+  target_compile_features(switchyard_${name} PUBLIC cxx_std_20)
+  target_link_libraries(switchyard_${name} PRIVATE $<BUILD_INTERFACE:switchyard_options>)
+endfunction()
+
+# switchyard_protos(comm comm/wire.proto ...): generated code as a target of its own, without our
+# warnings; linked into the folder's library and seen by its .cpp files only.
+function(switchyard_protos name)
+  add_library(switchyard_${name}_protos OBJECT ${ARGN})
+  target_include_directories(switchyard_${name}_protos SYSTEM PUBLIC ${PROJECT_BINARY_DIR}/protos
+    ${Protobuf_INCLUDE_DIRS})
+  if(SWITCHYARD_SANITIZE)
+    target_compile_options(switchyard_${name}_protos PRIVATE -fsanitize=${SWITCHYARD_SANITIZE})
+  endif()
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/protos)
+  protobuf_generate(TARGET switchyard_${name}_protos IMPORT_DIRS ${PROJECT_SOURCE_DIR}
+    PROTOC_OUT_DIR ${PROJECT_BINARY_DIR}/protos)
+  target_sources(switchyard_${name} PRIVATE $<TARGET_OBJECTS:switchyard_${name}_protos>)
+  target_include_directories(switchyard_${name} SYSTEM PRIVATE ${PROJECT_BINARY_DIR}/protos)
+  target_link_libraries(switchyard_${name} PUBLIC protobuf::libprotobuf)
+  add_dependencies(switchyard_${name} switchyard_${name}_protos)
+endfunction()
