@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/layer/moe_layer.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "runtime/layer/inject.hpp"
+#include "runtime/layer/whole_batch.hpp"
+
+namespace switchyard::runtime {
+namespace {
+const Placement& checked(const Placement& placement, const comm::Group& group,
+                         const experts::BlockSpec& spec) {
+  if (placement.ranks() != group.size() || placement.experts() != spec.router.experts) {
+    throw std::invalid_argument(
+        "placement: of " + std::to_string(placement.experts()) + " experts on " +
+        std::to_string(placement.ranks()) + " ranks, want " + std::to_string(spec.router.experts) +
+        " on " + std::to_string(group.size()));
+  }
+  return placement;
+}
+
+void add(PlanCounts& sum, const PlanCounts& counts) {
+  sum.tokens += counts.tokens;
+  sum.slots += counts.slots;
+  sum.dropped += counts.dropped;
+  sum.identity += counts.identity;
+  sum.computed += counts.computed;
+  sum.rows += counts.rows;
+  sum.rows_out += counts.rows_out;
+}
+}  // namespace
+
+MoeLayer::MoeLayer(comm::Group& group, const experts::BlockSpec& spec,
+                   experts::WeightSource& source, const Placement& placement,
+                   const LayerOptions& options)
+    : group_(group),
+      spec_(spec),
+      placement_(checked(placement, group, spec)),
+      options_(options),
+      router_(spec.router, source.router(), options.isa),
+      shard_(spec.expert, source, placement_, group.rank(), options.stored, options.isa),
+      always_on_(spec, source, options.stored, options.isa),
+      workers_(options.threads),
+      scratch_(static_cast<std::size_t>(options.threads)),
+      exchange_(comm::make_exchange(group, options.transport)) {
+  reset_stats();
+}
+
+experts::Matrix MoeLayer::forward(experts::MatrixView<const float> tokens) {
+  require_shape(tokens);
+  return forward(tokens, route(tokens));
+}
+
+experts::Routing MoeLayer::route(experts::MatrixView<const float> tokens) {
+  require_shape(tokens);
+  enter("route");
+  const PhaseTimer timer(stats_.phases, Phase::kRoute);
+  experts::Routing routing;
+  try {
+    routing = router_.route(tokens);
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument("rank " + std::to_string(group_.rank()) + ", layer " +
+                                std::to_string(options_.layer) + ": " + error.what());
+  }
+  if (experts::needs_whole_batch(spec_.router)) {
+    if (options_.rank_local_rule) {
+      experts::apply_batch_rule(spec_.router, routing);
+    } else {
+      routing = decide_whole_batch(group_, spec_.router, std::move(routing));
+    }
+  }
+  if (options_.inject == Inject::kRouter) spoil_routing(routing, spec_.router.all_experts());
+  return routing;
+}
+
+experts::Matrix MoeLayer::forward(experts::MatrixView<const float> tokens,
+                                  const experts::Routing& routing) {
+  require_shape(tokens);
+  if (routing.tokens() != tokens.rows) {
+    throw std::invalid_argument("forward: routing of " + std::to_string(routing.tokens()) +
+                                " tokens, want " + std::to_string(tokens.rows));
+  }
+  experts::Matrix out(tokens.rows, tokens.cols);
+  const std::int64_t chunk = options_.chunk_tokens > 0 ? options_.chunk_tokens : tokens.rows;
+  std::int64_t first = 0;
+  for (bool more = true; more;) {
+    const std::int64_t count = std::min(chunk, tokens.rows - first);
+    more = forward_chunk(tokens, routing, first, count, out.view());
+    first += count;
+  }
+  if (!always_on_.empty()) {
+    enter("always-on");
+    const PhaseTimer timer(stats_.phases, Phase::kAlwaysOn);
+    always_on_.add(tokens, out.view(), workers_, scratch_);
+  }
+  stats_.wire_bytes = exchange_->traffic().wire_bytes - wire_bytes_before_;
+  return out;
+}
+
+bool MoeLayer::forward_chunk(experts::MatrixView<const float> tokens,
+                             const experts::Routing& routing, std::int64_t first,
+                             std::int64_t count, experts::MatrixView<float> out) {
+  const bool gates = spec_.router.gate_on == experts::GateOn::kInput;
+  const auto chunk = tokens.slice(first, count);
+
+  enter("plan");
+  DispatchPlan plan;
+  {
+    const PhaseTimer timer(stats_.phases, Phase::kPlan);
+    plan = make_plan(routing, placement_, group_.rank(), first, count, spec_.router.identity, gates);
+    if (options_.inject == Inject::kPlan) spoil_plan(plan);
+    count_plan(plan, routing, first);
+  }
+  enter("dispatch");
+  Arrivals arrivals;
+  {
+    const PhaseTimer timer(stats_.phases, Phase::kDispatch);
+    arrivals = dispatch(*exchange_, plan, shard_, chunk, gates, first + count < tokens.rows);
+    stats_.arrived += arrivals.size();
+  }
+  enter("experts");
+  {
+    const PhaseTimer timer(stats_.phases, Phase::kExperts);
+    grouped_ffn(shard_, arrivals, workers_, scratch_);
+    if (options_.inject == Inject::kKernel) spoil_results(arrivals, tokens.cols);
+  }
+  enter("combine");
+  {
+    const PhaseTimer timer(stats_.phases, Phase::kCombine);
+    combine(*exchange_, plan, routing, first, chunk, gates, out.slice(first, count));
+    if (options_.inject == Inject::kCombine) spoil_sum(out.slice(first, count));
+  }
+  return arrivals.more;
+}
+
+void MoeLayer::count_plan(const DispatchPlan& plan, const experts::Routing& routing,
+                          std::int64_t first) {
+  add(stats_.planned, plan.counts);
+  stats_.logical_bytes +=
+      2 * plan.counts.computed * spec_.expert.hidden * std::int64_t{sizeof(float)};
+  const std::int64_t begin = routing.offsets[static_cast<std::size_t>(first)];
+  for (std::int64_t slot = begin; slot < begin + plan.counts.slots; ++slot) {
+    const std::int32_t expert = routing.experts[static_cast<std::size_t>(slot)];
+    if (expert >= 0) ++stats_.load[static_cast<std::size_t>(expert)];
+  }
+}
+
+void MoeLayer::reset_stats() {
+  stats_ = {};
+  stats_.load.assign(static_cast<std::size_t>(spec_.router.all_experts()), 0);
+  wire_bytes_before_ = exchange_->traffic().wire_bytes;
+}
+
+void MoeLayer::enter(std::string_view phase) {
+  auto position = group_.deadline().position();
+  position.layer = options_.layer;
+  position.phase = phase;
+  group_.deadline().at(position);
+}
+
+void MoeLayer::require_shape(experts::MatrixView<const float> tokens) const {
+  if (tokens.cols != spec_.expert.hidden || (tokens.rows > 0 && tokens.stride != tokens.cols)) {
+    throw std::invalid_argument("forward: rows of " + std::to_string(tokens.cols) + " (stride " +
+                                std::to_string(tokens.stride) + "), want dense rows of " +
+                                std::to_string(spec_.expert.hidden));
+  }
+}
+}  // namespace switchyard::runtime

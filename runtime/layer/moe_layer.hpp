@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// One MoE layer, expert-parallel over a group of ranks: the way of a token in one place.
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "comm/exchange.hpp"
+#include "comm/group.hpp"
+#include "experts/router/router.hpp"
+#include "runtime/layer/always_on.hpp"
+#include "runtime/layer/dispatch.hpp"
+#include "runtime/layer/plan.hpp"
+#include "runtime/layer/shard.hpp"
+#include "runtime/layer/workers.hpp"
+#include "runtime/placement/placement.hpp"
+#include "runtime/report/phases.hpp"
+
+namespace switchyard::runtime {
+
+/// For `verify --inject`: spoils one result a rank at the named stage, to show that it is caught.
+enum class Inject { kNone, kRouter, kPlan, kKernel, kCombine };
+
+struct LayerOptions {
+  std::string transport = "auto";
+  experts::DType stored = experts::DType::kFloat32;  ///< type of the packed expert weights
+  experts::Isa isa = experts::best_isa();
+  int threads = 1;                ///< that compute, a rank; changes no bit
+  std::int64_t chunk_tokens = 0;  ///< most tokens a rank sends in one round; 0: all at once
+  bool rank_local_rule = false;   ///< capacity over this rank's tokens only: gives law 1 up
+  std::int64_t layer = 0;         ///< number in messages and deadlines
+  Inject inject = Inject::kNone;
+};
+
+/// Summed since the last reset, for this rank.
+struct LayerStats {
+  PhaseTimes phases;
+  PlanCounts planned;              ///< what this rank's tokens asked for
+  std::int64_t arrived = 0;        ///< (token, slot) rows that this rank's experts computed
+  std::int64_t logical_bytes = 0;  ///< every computed (token, slot) out and back, own rank included
+  std::int64_t wire_bytes = 0;     ///< that left this rank, headers and notes included
+  std::vector<std::int64_t> load;  ///< [all experts], slots that this rank's tokens sent to each
+};
+
+/// Collective over the group from construction to destruction; the group must outlive it. Several
+/// layers may share a group, as long as every rank calls them in the same order.
+class MoeLayer {
+ public:
+  /// Reads the weights that this rank needs (router, always-on parts, its experts) from `source`,
+  /// which may go afterwards.
+  /// @throws std::invalid_argument  spec, weights or placement do not fit each other
+  MoeLayer(comm::Group& group, const experts::BlockSpec& spec, experts::WeightSource& source,
+           const Placement& placement, const LayerOptions& options = {});
+
+  /// y = MoE(x) for this rank's tokens, however many each rank has.
+  /// @param tokens  [tokens, hidden]
+  /// @throws std::invalid_argument  another width, or logits that cannot be routed: names rank,
+  ///         layer and token (on this rank only, before any message of this call)
+  [[nodiscard]] experts::Matrix forward(experts::MatrixView<const float> tokens);
+  /// The same with the caller's routing (logical experts and final weights of every slot).
+  [[nodiscard]] experts::Matrix forward(experts::MatrixView<const float> tokens,
+                                        const experts::Routing& routing);
+  /// Experts and weights for this rank's tokens, batch rules included. Collective if there is one.
+  [[nodiscard]] experts::Routing route(experts::MatrixView<const float> tokens);
+
+  [[nodiscard]] const experts::BlockSpec& spec() const { return spec_; }
+  [[nodiscard]] const Placement& placement() const { return placement_; }
+  [[nodiscard]] std::string_view transport() const { return exchange_->name(); }
+  [[nodiscard]] const LayerStats& stats() const { return stats_; }
+  void reset_stats();
+  /// Packed weights on this rank.
+  [[nodiscard]] std::int64_t weight_bytes() const { return shard_.bytes() + always_on_.bytes(); }
+
+ private:
+  /// One round: tokens [first, first + count). Returns whether some rank has another.
+  bool forward_chunk(experts::MatrixView<const float> tokens, const experts::Routing& routing,
+                     std::int64_t first, std::int64_t count, experts::MatrixView<float> out);
+  void count_plan(const DispatchPlan& plan, const experts::Routing& routing, std::int64_t first);
+  void enter(std::string_view phase);
+  void require_shape(experts::MatrixView<const float> tokens) const;
+
+  comm::Group& group_;
+  experts::BlockSpec spec_;
+  Placement placement_;
+  LayerOptions options_;
+  experts::Router router_;
+  Shard shard_;
+  AlwaysOn always_on_;
+  Workers workers_;
+  std::vector<experts::AlignedBuffer> scratch_;
+  std::unique_ptr<comm::Exchange> exchange_;
+  LayerStats stats_;
+  std::int64_t wire_bytes_before_ = 0;
+};
+}  // namespace switchyard::runtime

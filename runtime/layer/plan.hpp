@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// Which row goes to which rank, and which slot each result comes back to: a pure function of a
+/// routing and a placement.
+#include <cstdint>
+#include <vector>
+
+#include "comm/exchange.hpp"
+#include "experts/router/routing.hpp"
+#include "runtime/placement/placement.hpp"
+
+namespace switchyard::runtime {
+
+/// What a rank is told about one result that it owes: part of the note that travels ahead of the
+/// rows, little-endian, 12 bytes (runtime/README.md walks one).
+struct Entry {
+  std::int32_t row;     ///< number of the row among those sent to that rank
+  std::int32_t expert;  ///< logical id
+  float gate;           ///< weight on the input, 1 where the weight is on the output
+};
+static_assert(sizeof(Entry) == 12);
+
+/// Rows counted for one chunk of one rank.
+struct PlanCounts {
+  std::int64_t tokens = 0;
+  std::int64_t slots = 0;     ///< as routed: dropped and identity slots included
+  std::int64_t dropped = 0;
+  std::int64_t identity = 0;  ///< computed at home, never sent
+  std::int64_t computed = 0;  ///< (token, slot) pairs that an expert computes
+  std::int64_t rows = 0;      ///< rows named to ranks, own rank included, after deduplication
+  std::int64_t rows_out = 0;  ///< of these, to other ranks
+};
+
+/// Each row is named once to each rank, however many of its experts live there; every (token, slot)
+/// has a result of its own.
+struct DispatchPlan {
+  comm::Offer offer;                        ///< base and row_bytes are the caller's to fill in
+  std::vector<std::int64_t> result_offsets; ///< [ranks + 1], into result_slots
+  std::vector<std::int64_t> result_slots;   ///< slot of the chunk that result j of rank r answers
+  PlanCounts counts;
+};
+
+/// Plans tokens [first, first + count) of `routing`. Slots are numbered within the chunk, from the
+/// first slot of its first token. Of several copies of an expert the home rank's own is taken, else
+/// one on a rank that gets the row anyway, else they take turns by token.
+/// @param rank      the home of these tokens
+/// @param identity  this many ids after the placement's have no weights and stay home
+/// @param gates     put weights into the entries (GateOn::kInput)
+/// @throws std::invalid_argument  "plan: expert 9 of token 3, want 0 to 7"
+[[nodiscard]] DispatchPlan make_plan(const experts::Routing& routing, const Placement& placement,
+                                     int rank, std::int64_t first, std::int64_t count,
+                                     std::int64_t identity, bool gates);
+}  // namespace switchyard::runtime

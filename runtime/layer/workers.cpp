@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/layer/workers.hpp"
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace switchyard::runtime {
+
+Workers::Workers(int threads) {
+  if (threads < 1) {
+    throw std::invalid_argument("threads a rank: got " + std::to_string(threads) +
+                                ", want at least 1");
+  }
+  for (int thread = 1; thread < threads; ++thread) {
+    helpers_.emplace_back([this, thread] { help(thread); });
+  }
+}
+
+Workers::~Workers() {
+  {
+    const std::scoped_lock lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  for (auto& helper : helpers_) helper.join();
+}
+
+void Workers::run(std::int64_t count, const std::function<void(std::int64_t, int)>& task) {
+  if (helpers_.empty() || count <= 1) {
+    for (std::int64_t i = 0; i < count; ++i) task(i, 0);
+    return;
+  }
+  std::unique_lock lock(mutex_);
+  task_ = &task;
+  next_ = 0;
+  count_ = count;
+  busy_ = static_cast<int>(helpers_.size());
+  failure_ = nullptr;
+  ++round_;
+  lock.unlock();
+  wake_.notify_all();
+  work(0);
+  lock.lock();
+  idle_.wait(lock, [this] { return busy_ == 0; });
+  task_ = nullptr;
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+}
+
+void Workers::help(int thread) {
+  std::uint64_t seen = 0;
+  std::unique_lock lock(mutex_);
+  while (true) {
+    wake_.wait(lock, [&] { return stop_ || round_ != seen; });
+    if (stop_) return;
+    seen = round_;
+    lock.unlock();
+    work(thread);
+    lock.lock();
+    if (--busy_ == 0) idle_.notify_one();
+  }
+}
+
+void Workers::work(int thread) {
+  while (true) {
+    std::int64_t mine = 0;
+    {
+      const std::scoped_lock lock(mutex_);
+      if (next_ >= count_ || failure_) return;
+      mine = next_++;
+    }
+    try {
+      (*task_)(mine, thread);
+    } catch (...) {
+      const std::scoped_lock lock(mutex_);
+      if (!failure_) failure_ = std::current_exception();
+    }
+  }
+}
+}  // namespace switchyard::runtime

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// Which rank holds a copy of which logical expert. Changes no bit of any result.
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace switchyard::runtime {
+
+/// Immutable once made; every expert has at least one host.
+class Placement {
+ public:
+  /// Consecutive blocks, the first (experts mod ranks) ranks hold one more. Ranks beyond the number
+  /// of experts are idle.
+  [[nodiscard]] static Placement linear(std::int64_t experts, int ranks);
+  /// Expert e on rank e mod ranks.
+  [[nodiscard]] static Placement round_robin(std::int64_t experts, int ranks);
+  /// @param experts_of  [ranks], logical ids
+  /// @throws std::invalid_argument  "placement: expert 9 on rank 1, want 0 to 7"; an expert without
+  ///         a host, or twice on a rank
+  [[nodiscard]] static Placement from_lists(std::vector<std::vector<std::int32_t>> experts_of,
+                                            std::int64_t experts);
+  /// A placement.proto in text format. @throws std::invalid_argument with file, line and column
+  [[nodiscard]] static Placement from_file(const std::filesystem::path& file, std::int64_t experts,
+                                           int ranks);
+  /// "linear", "round-robin" or a file that exists.
+  [[nodiscard]] static Placement from_name(const std::string& name, std::int64_t experts,
+                                           int ranks);
+
+  [[nodiscard]] int ranks() const { return static_cast<int>(experts_of_.size()); }
+  [[nodiscard]] std::int64_t experts() const {
+    return static_cast<std::int64_t>(hosts_of_.size());
+  }
+  /// Logical ids on a rank, ascending.
+  [[nodiscard]] std::span<const std::int32_t> experts_of(int rank) const {
+    return experts_of_[static_cast<std::size_t>(rank)];
+  }
+  /// Ranks with a copy, ascending; at least one.
+  [[nodiscard]] std::span<const std::int32_t> hosts_of(std::int32_t expert) const {
+    return hosts_of_[static_cast<std::size_t>(expert)];
+  }
+  /// Ranks that hold no expert.
+  [[nodiscard]] int idle_ranks() const;
+
+ private:
+  Placement(std::vector<std::vector<std::int32_t>> experts_of, std::int64_t experts);
+  std::vector<std::vector<std::int32_t>> experts_of_;
+  std::vector<std::vector<std::int32_t>> hosts_of_;
+};
+}  // namespace switchyard::runtime
