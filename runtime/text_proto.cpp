@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/text_proto.hpp"
 
+#include <cerrno>
+#include <fstream>
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/message.h>
 #include <google/protobuf/text_format.h>
-
-#include <cerrno>
-#include <fstream>
 #include <sstream>
 #include <stdexcept>
 #include <system_error>

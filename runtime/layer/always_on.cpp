@@ -16,8 +16,7 @@ experts::Matrix run_dense(const experts::PackedExpert& network,
                           experts::MatrixView<const float> tokens, Workers& workers,
                           std::vector<experts::AlignedBuffer>& scratch) {
   experts::Matrix out(tokens.rows, tokens.cols);
-  const std::int64_t block =
-      workers.threads() == 1 ? std::max<std::int64_t>(tokens.rows, 1) : 96;
+  const std::int64_t block = workers.threads() == 1 ? std::max<std::int64_t>(tokens.rows, 1) : 96;
   workers.run((tokens.rows + block - 1) / block, [&](std::int64_t i, int thread) {
     const std::int64_t first = i * block;
     const std::int64_t count = std::min(block, tokens.rows - first);

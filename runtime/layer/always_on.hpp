@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /// @file
-/// What every token gets, whatever the router says: shared experts, a dense branch, a bias. Held and
-/// computed by every rank for its own tokens.
+/// What every token gets, whatever the router says: shared experts, a dense branch, a bias. Held
+/// and computed by every rank for its own tokens.
 #include <vector>
 
 #include "experts/ffn.hpp"

@@ -10,7 +10,9 @@
 
 namespace switchyard::runtime {
 namespace {
-std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+std::size_t at(std::int64_t i) {
+  return static_cast<std::size_t>(i);
+}
 
 /// The entries of a note, as the sender wrote them.
 std::vector<Entry> entries_of(std::span<const std::byte> note, std::int64_t expected, int from) {
@@ -71,8 +73,8 @@ Arrivals dispatch(comm::Exchange& exchange, DispatchPlan& plan, const Shard& sha
     std::byte* result = returns[from];
     for (const Entry& entry : entries[from]) {
       const std::size_t i = at(next[at(shard.local_of(entry.expert))]++);
-      arrivals.rows[i] = reinterpret_cast<const float*>(
-          delivery.rows[at(delivery.row_offsets[from] + entry.row)]);
+      arrivals.rows[i] =
+          reinterpret_cast<const float*>(delivery.rows[at(delivery.row_offsets[from] + entry.row)]);
       if (gates) arrivals.gates[i] = entry.gate;
       arrivals.results[i] = reinterpret_cast<float*>(result);
       result += row_bytes;

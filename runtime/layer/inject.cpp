@@ -32,7 +32,7 @@ void spoil_plan(DispatchPlan& plan) {
   if (slots.size() >= 2) {
     std::swap(slots.front(), slots.back());
   } else if (slots.size() == 1) {
-    plan.offer.results.assign(plan.offer.results.size(), 0);
+    plan.result_offsets.assign(plan.result_offsets.size(), 0);
   }
 }
 

@@ -16,7 +16,8 @@ namespace switchyard::runtime {
 void spoil_routing(experts::Routing& routing, std::int64_t experts);
 /// The first two results of different slots come back swapped (of one slot: for nobody).
 void spoil_plan(DispatchPlan& plan);
-/// One element of the first result is off by a hundredth of the row's largest, or by 1e-3 if it is 0.
+/// One element of the first result is off by a hundredth of the row's largest, or by 1e-3 if it is
+/// 0.
 void spoil_results(const Arrivals& arrivals, std::int64_t hidden);
 /// The first token misses its first element.
 void spoil_sum(experts::MatrixView<float> out);

@@ -13,10 +13,10 @@ namespace {
 const Placement& checked(const Placement& placement, const comm::Group& group,
                          const experts::BlockSpec& spec) {
   if (placement.ranks() != group.size() || placement.experts() != spec.router.experts) {
-    throw std::invalid_argument(
-        "placement: of " + std::to_string(placement.experts()) + " experts on " +
-        std::to_string(placement.ranks()) + " ranks, want " + std::to_string(spec.router.experts) +
-        " on " + std::to_string(group.size()));
+    throw std::invalid_argument("placement: of " + std::to_string(placement.experts()) +
+                                " experts on " + std::to_string(placement.ranks()) +
+                                " ranks, want " + std::to_string(spec.router.experts) + " on " +
+                                std::to_string(group.size()));
   }
   return placement;
 }
@@ -109,7 +109,8 @@ bool MoeLayer::forward_chunk(experts::MatrixView<const float> tokens,
   DispatchPlan plan;
   {
     const PhaseTimer timer(stats_.phases, Phase::kPlan);
-    plan = make_plan(routing, placement_, group_.rank(), first, count, spec_.router.identity, gates);
+    plan =
+        make_plan(routing, placement_, group_.rank(), first, count, spec_.router.identity, gates);
     if (options_.inject == Inject::kPlan) spoil_plan(plan);
     count_plan(plan, routing, first);
   }

@@ -11,7 +11,9 @@ namespace switchyard::runtime {
 namespace {
 constexpr std::int32_t kNowhere = -1;
 
-std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+std::size_t at(std::int64_t i) {
+  return static_cast<std::size_t>(i);
+}
 
 /// The rank that computes each slot of one token; kNowhere for dropped and identity slots.
 void choose_hosts(std::span<const std::int32_t> experts, const Placement& placement, int home,
@@ -34,9 +36,7 @@ void choose_hosts(std::span<const std::int32_t> experts, const Placement& placem
     const auto found = std::binary_search(copies.begin(), copies.end(), home)
                            ? std::find(copies.begin(), copies.end(), home)
                            : std::find_if(copies.begin(), copies.end(), gets_row);
-    hosts[s] = found != copies.end()
-                   ? *found
-                   : copies[at(token + home) % copies.size()];
+    hosts[s] = found != copies.end() ? *found : copies[at(token + home) % copies.size()];
   }
 }
 
@@ -51,8 +51,7 @@ void check(const experts::Routing& routing, std::int64_t slot, std::int64_t toke
 }  // namespace
 
 DispatchPlan make_plan(const experts::Routing& routing, const Placement& placement, int rank,
-                       std::int64_t first, std::int64_t count, std::int64_t identity,
-                       bool gates) {
+                       std::int64_t first, std::int64_t count, std::int64_t identity, bool gates) {
   const auto ranks = at(placement.ranks());
   const std::int64_t all_experts = placement.experts() + identity;
   const std::int64_t first_slot = routing.offsets[at(first)];
@@ -74,7 +73,7 @@ DispatchPlan make_plan(const experts::Routing& routing, const Placement& placeme
     for (std::size_t s = 0; s < hosts.size(); ++s) {
       if (hosts[s] == kNowhere) {
         ++(routing.experts[at(begin) + s] == experts::kDropped ? plan.counts.dropped
-                                                              : plan.counts.identity);
+                                                               : plan.counts.identity);
         continue;
       }
       const auto host = static_cast<std::size_t>(hosts[s]);
@@ -104,8 +103,7 @@ DispatchPlan make_plan(const experts::Routing& routing, const Placement& placeme
   std::fill(last_token.begin(), last_token.end(), -1);
   std::vector<std::int64_t> next_row(plan.offer.row_offsets.begin(),
                                      plan.offer.row_offsets.end() - 1);
-  std::vector<std::int64_t> next_result(plan.result_offsets.begin(),
-                                        plan.result_offsets.end() - 1);
+  std::vector<std::int64_t> next_result(plan.result_offsets.begin(), plan.result_offsets.end() - 1);
   for (std::int64_t token = first; token < first + count; ++token) {
     for (std::int64_t slot = routing.offsets[at(token)]; slot < routing.offsets[at(token + 1)];
          ++slot) {

@@ -24,7 +24,7 @@ static_assert(sizeof(Entry) == 12);
 /// Rows counted for one chunk of one rank.
 struct PlanCounts {
   std::int64_t tokens = 0;
-  std::int64_t slots = 0;     ///< as routed: dropped and identity slots included
+  std::int64_t slots = 0;  ///< as routed: dropped and identity slots included
   std::int64_t dropped = 0;
   std::int64_t identity = 0;  ///< computed at home, never sent
   std::int64_t computed = 0;  ///< (token, slot) pairs that an expert computes
@@ -35,9 +35,9 @@ struct PlanCounts {
 /// Each row is named once to each rank, however many of its experts live there; every (token, slot)
 /// has a result of its own.
 struct DispatchPlan {
-  comm::Offer offer;                        ///< base and row_bytes are the caller's to fill in
-  std::vector<std::int64_t> result_offsets; ///< [ranks + 1], into result_slots
-  std::vector<std::int64_t> result_slots;   ///< slot of the chunk that result j of rank r answers
+  comm::Offer offer;                         ///< base and row_bytes are the caller's to fill in
+  std::vector<std::int64_t> result_offsets;  ///< [ranks + 1], into result_slots
+  std::vector<std::int64_t> result_slots;    ///< slot of the chunk that result j of rank r answers
   PlanCounts counts;
 };
 

@@ -70,7 +70,7 @@ Placement Placement::from_name(const std::string& name, std::int64_t experts, in
 }
 
 int Placement::idle_ranks() const {
-  return static_cast<int>(
-      std::count_if(experts_of_.begin(), experts_of_.end(), [](auto& mine) { return mine.empty(); }));
+  return static_cast<int>(std::count_if(experts_of_.begin(), experts_of_.end(),
+                                        [](auto& mine) { return mine.empty(); }));
 }
 }  // namespace switchyard::runtime

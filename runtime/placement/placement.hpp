@@ -32,9 +32,7 @@ class Placement {
                                            int ranks);
 
   [[nodiscard]] int ranks() const { return static_cast<int>(experts_of_.size()); }
-  [[nodiscard]] std::int64_t experts() const {
-    return static_cast<std::int64_t>(hosts_of_.size());
-  }
+  [[nodiscard]] std::int64_t experts() const { return static_cast<std::int64_t>(hosts_of_.size()); }
   /// Logical ids on a rank, ascending.
   [[nodiscard]] std::span<const std::int32_t> experts_of(int rank) const {
     return experts_of_[static_cast<std::size_t>(rank)];

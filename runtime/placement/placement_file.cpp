@@ -8,8 +8,7 @@
 
 namespace switchyard::runtime {
 
-Placement Placement::from_file(const std::filesystem::path& file, std::int64_t experts,
-                               int ranks) {
+Placement Placement::from_file(const std::filesystem::path& file, std::int64_t experts, int ranks) {
   placement::v1::Placement message;
   parse_text(read_text(file), file.string(), message);
   if (message.version() > 1) {

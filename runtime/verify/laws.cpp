@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/verify/laws.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <span>
+#include <vector>
+
+#include "comm/collective.hpp"
+#include "comm/local_group.hpp"
+#include "experts/reference.hpp"
+#include "runtime/verify/law_inputs.hpp"
+
+namespace switchyard::runtime {
+namespace {
+using experts::Matrix;
+using experts::MatrixView;
+using experts::Routing;
+
+std::size_t at(std::int64_t i) {
+  return static_cast<std::size_t>(i);
+}
+
+/// Keeps the first thing that went wrong on this rank.
+class Verdict {
+ public:
+  void fail(const std::string& what) {
+    if (text_.empty()) text_ = what;
+  }
+  void require(bool good, const std::string& what) {
+    if (!good) fail(what);
+  }
+  [[nodiscard]] const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+void require_same_bits(Verdict& verdict, MatrixView<const float> got, MatrixView<const float> want,
+                       const std::string& what) {
+  for (std::int64_t t = 0; t < want.rows; ++t) {
+    if (std::memcmp(got.row(t).data(), want.row(t).data(), at(want.cols) * sizeof(float)) != 0) {
+      verdict.fail(what + ": token " + std::to_string(t) + " has other bits");
+      return;
+    }
+  }
+}
+
+/// @returns the largest error over its bound
+double require_within(Verdict& verdict, MatrixView<const float> got,
+                      const experts::reference::Bounded& want, const std::string& what) {
+  double worst = 0;
+  for (std::int64_t t = 0; t < got.rows; ++t) {
+    for (std::int64_t c = 0; c < got.cols; ++c) {
+      const std::size_t i = at(t * got.cols + c);
+      const double value = got(t, c);
+      if (std::isinf(value) && value == want.values[i]) continue;  // a hidden expert's logit
+      const double over = std::abs(value - want.values[i]) / std::max(want.bounds[i], 1e-300);
+      if (over > worst || std::isnan(over)) worst = over;
+      if (!(over <= 1)) {
+        verdict.fail(what + ": token " + std::to_string(t) + ", element " + std::to_string(c) +
+                     ": got " + std::to_string(value) + ", want " + std::to_string(want.values[i]) +
+                     " within " + std::to_string(want.bounds[i]));
+        return worst;
+      }
+    }
+  }
+  return worst;
+}
+
+void require_same_routing(Verdict& verdict, const Routing& got, const Routing& want) {
+  if (got.offsets != want.offsets || got.experts != want.experts) {
+    for (std::int64_t t = 0; t < got.tokens() && t < want.tokens(); ++t) {
+      const std::vector<std::int32_t> a(got.experts.begin() + got.offsets[at(t)],
+                                        got.experts.begin() + got.offsets[at(t + 1)]);
+      const std::vector<std::int32_t> b(want.experts.begin() + want.offsets[at(t)],
+                                        want.experts.begin() + want.offsets[at(t + 1)]);
+      if (a == b) continue;
+      std::string text = "router: token " + std::to_string(t) + " goes to";
+      for (const auto e : a) text += ' ' + std::to_string(e);
+      text += ", want";
+      for (const auto e : b) text += ' ' + std::to_string(e);
+      verdict.fail(text);
+      return;
+    }
+    verdict.fail("router: other slots than the reference");
+    return;
+  }
+  for (std::size_t s = 0; s < want.weights.size(); ++s) {
+    const double error = std::abs(static_cast<double>(got.weights[s]) - want.weights[s]);
+    if (error > 2e-6 * std::max(1.0, std::abs(static_cast<double>(want.weights[s])))) {
+      verdict.fail("router: weight of slot " + std::to_string(s) + " is " +
+                   std::to_string(got.weights[s]) + ", want " + std::to_string(want.weights[s]));
+      return;
+    }
+  }
+}
+
+std::int64_t first_token(const LawCase& law, int rank) {
+  return std::accumulate(law.tokens.begin(), law.tokens.begin() + rank, std::int64_t{0});
+}
+
+LayerOptions plain_options(const LawCase& law) {
+  LayerOptions options;
+  options.transport = "p2p";
+  options.stored = law.stored;
+  return options;
+}
+
+/// The routing that the reference finds for this rank's tokens, from everybody's logits.
+Routing reference_routing(comm::Group& group, const LawCase& law, const Routing& mine,
+                          const std::vector<float>& selection_bias) {
+  const auto& spec = law.block.router;
+  const std::span<const float> logits(mine.logits.data(),
+                                      at(mine.logits.rows() * mine.logits.cols()));
+  const bool whole = experts::needs_whole_batch(spec);
+  if (!whole) return experts::reference::route(spec, selection_bias, mine.logits);
+  std::vector<float> all;
+  for (const auto& part : comm::allgather_values<float>(group, logits)) {
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  Matrix batch(static_cast<std::int64_t>(all.size()) / spec.all_experts(), spec.all_experts());
+  std::copy(all.begin(), all.end(), batch.data());
+  const Routing found = experts::reference::route(spec, selection_bias, batch);
+  const std::int64_t first = first_token(law, group.rank());
+  Routing cut;
+  for (std::int64_t t = first; t < first + mine.tokens(); ++t) {
+    cut.offsets.push_back(found.offsets[at(t + 1)] - found.offsets[at(first)]);
+  }
+  cut.experts.assign(found.experts.begin() + found.offsets[at(first)],
+                     found.experts.begin() + found.offsets[at(first + mine.tokens())]);
+  cut.weights.assign(found.weights.begin() + found.offsets[at(first)],
+                     found.weights.begin() + found.offsets[at(first + mine.tokens())]);
+  return cut;
+}
+
+/// Laws 2 and 4 on what one layer counted.
+void require_conservation(comm::Group& group, const LawCase& law, const LayerStats& stats,
+                          Verdict& verdict) {
+  const PlanCounts& planned = stats.planned;
+  verdict.require(planned.slots == planned.computed + planned.dropped + planned.identity,
+                  "conservation: slots are not computed + dropped + identity");
+  const std::array<std::int64_t, 2> mine{planned.computed, stats.arrived};
+  std::int64_t sent = 0;
+  std::int64_t received = 0;
+  for (const auto& other : comm::allgather_values<std::int64_t>(group, mine)) {
+    sent += other[0];
+    received += other[1];
+  }
+  verdict.require(sent == received, "conservation: " + std::to_string(sent) + " rows sent, " +
+                                        std::to_string(received) + " computed");
+  verdict.require(planned.rows <= planned.tokens * group.size(),
+                  "deduplication: a row crossed to a rank twice");
+  verdict.require(planned.tokens == law.tokens[at(group.rank())], "plan: lost a token");
+}
+
+/// The whole batch again as threads of this process, over the local transport.
+void check_local(const LawCase& law, MatrixView<const float> want, Verdict& verdict) {
+  Matrix got(want.rows, want.cols);
+  comm::run_local(law.local_ranks, [&](comm::Group& group) {
+    const std::int64_t share = (want.rows + group.size() - 1) / group.size();
+    const std::int64_t first = std::min(want.rows, share * group.rank());
+    const std::int64_t count = std::min(want.rows - first, share);
+    LawSource source(law);
+    LayerOptions options;
+    options.transport = "local";
+    options.stored = law.stored;
+    MoeLayer layer(group, law.block, source, placement_of(law, group.size()), options);
+    const Matrix tokens = law_tokens(law, first, count);
+    const Matrix out = layer.forward(tokens.view());
+    std::copy_n(out.data(), out.rows() * out.cols(), got.view().slice(first, count).data);
+  });
+  require_same_bits(verdict, got.view(), want, "transport local");
+}
+
+void check_against_reference(const LawCase& law, LawSource& source, MatrixView<const float> tokens,
+                             const Routing& routing, MatrixView<const float> out, Verdict& verdict,
+                             LawCounts& counts) {
+  const auto logits = experts::reference::logits(law.block.router, source.router(), tokens);
+  counts.worst_over_limit =
+      std::max(counts.worst_over_limit,
+               require_within(verdict, routing.logits.view(), logits, "router logits"));
+  StoredSource stored(source, law.stored);
+  const auto block = experts::reference::block(law.block, stored, tokens, routing);
+  counts.worst_over_limit =
+      std::max(counts.worst_over_limit, require_within(verdict, out, block, "output"));
+}
+}  // namespace
+
+std::optional<std::string> check_case(comm::Group& group, const LawCase& law, Inject inject,
+                                      LawCounts& counts) {
+  Verdict verdict;
+  LawSource source(law);
+  const Matrix tokens =
+      law_tokens(law, first_token(law, group.rank()), law.tokens[at(group.rank())]);
+
+  MoeLayer plain(group, law.block, source,
+                 Placement::linear(law.block.router.experts, group.size()), plain_options(law));
+  const Routing routing = plain.route(tokens.view());
+  const Matrix base = plain.forward(tokens.view(), routing);
+  require_conservation(group, law, plain.stats(), verdict);
+
+  LayerOptions options = plain_options(law);
+  options.transport = law.transport;
+  options.chunk_tokens = law.chunk_tokens;
+  options.threads = law.threads;
+  options.isa = law.isa;
+  options.inject = inject;
+  MoeLayer drawn(group, law.block, source, placement_of(law, group.size()), options);
+  const Matrix other = drawn.forward(tokens.view());
+  require_conservation(group, law, drawn.stats(), verdict);
+  require_same_bits(verdict, other.view(), base.view(), "drawn setting");
+  counts.rows_out += plain.stats().planned.rows_out + drawn.stats().planned.rows_out;
+
+  require_same_routing(verdict, routing,
+                       reference_routing(group, law, routing, source.router().selection_bias));
+  check_against_reference(law, source, tokens.view(), routing, base.view(), verdict, counts);
+
+  const auto alone = comm::solo_group();
+  MoeLayer solo(*alone, law.block, source, Placement::linear(law.block.router.experts, 1),
+                plain_options(law));
+  require_same_bits(verdict, solo.forward(tokens.view(), routing).view(), base.view(),
+                    "one rank alone");
+  if (tokens.rows() > 1 && !experts::needs_whole_batch(law.block.router)) {
+    const std::int64_t t = tokens.rows() / 2;
+    require_same_bits(verdict, solo.forward(tokens.view().slice(t, 1)).view(),
+                      base.view().slice(t, 1), "one token alone");
+  }
+
+  if (law.local_ranks > 0) {
+    const std::span<const float> mine(base.data(), at(base.rows() * base.cols()));
+    const auto parts = comm::gather(group, std::as_bytes(mine));
+    if (group.rank() == 0) {
+      Matrix whole(std::accumulate(law.tokens.begin(), law.tokens.end(), std::int64_t{0}),
+                   base.cols());
+      auto* next = reinterpret_cast<std::byte*>(whole.data());
+      for (const auto& part : parts) next = std::copy(part.begin(), part.end(), next);
+      check_local(law, whole.view(), verdict);
+    }
+  }
+
+  const auto verdicts = comm::allgather(group, std::as_bytes(std::span(verdict.text())));
+  for (std::size_t rank = 0; rank < verdicts.size(); ++rank) {
+    if (verdicts[rank].empty()) continue;
+    return "rank " + std::to_string(rank) + ": " +
+           std::string(reinterpret_cast<const char*>(verdicts[rank].data()), verdicts[rank].size());
+  }
+  return std::nullopt;
+}
+
+LawCounts verify_laws(comm::Group& group, std::uint64_t seed, std::int64_t cases, Inject inject,
+                      const std::function<void(std::int64_t)>& progress) {
+  LawCounts counts;
+  for (std::int64_t i = 0; i < cases; ++i) {
+    progress(i);
+    const LawCase law = draw_case(seed + static_cast<std::uint64_t>(i), group.size());
+    count_case(law, counts.drawn);
+    ++counts.cases;
+    const auto failure = check_case(group, law, inject, counts);
+    if (!failure) continue;
+    ++counts.failed;
+    LawCounts ignored;
+    const LawCase small = shrink(law, [&](const LawCase& candidate) {
+      return check_case(group, candidate, inject, ignored).has_value();
+    });
+    const auto why = check_case(group, small, inject, ignored);
+    counts.first_failure = "drawn:    " + describe(law) + "\n          " + *failure +
+                           "\nshrunken: " + describe(small) + "\n          " +
+                           why.value_or("passes when run again");
+    break;
+  }
+  return counts;
+}
+}  // namespace switchyard::runtime

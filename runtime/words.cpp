@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/words.hpp"
+
+#include <stdexcept>
+#include <string>
+
+namespace switchyard::runtime {
+
+std::string_view name_of(experts::CapacityRule rule) {
+  switch (rule) {
+    case experts::CapacityRule::kNone:
+      return "none";
+    case experts::CapacityRule::kDeepspeedTop2:
+      return "deepspeed-top2";
+    case experts::CapacityRule::kDeepspeedProbs:
+      return "deepspeed-probs";
+    case experts::CapacityRule::kDeepspeedPosition:
+      return "deepspeed-position";
+    case experts::CapacityRule::kFlaxformer:
+      return "flaxformer";
+    case experts::CapacityRule::kColossal:
+      return "colossal";
+    case experts::CapacityRule::kDeviceBudget:
+      return "device-budget";
+    case experts::CapacityRule::kRecycle:
+      return "recycle";
+  }
+  return "unknown";
+}
+
+experts::CapacityRule capacity_rule_from(std::string_view name) {
+  using enum experts::CapacityRule;
+  std::string all;
+  for (const auto rule : {kNone, kDeepspeedTop2, kDeepspeedProbs, kDeepspeedPosition, kFlaxformer,
+                          kColossal, kDeviceBudget, kRecycle}) {
+    if (name == name_of(rule)) return rule;
+    all += (all.empty() ? "" : ", ") + std::string(name_of(rule));
+  }
+  throw std::invalid_argument("--capacity-rule: got '" + std::string(name) + "', want one of " +
+                              all);
+}
+
+std::string_view name_of(experts::Activation activation) {
+  switch (activation) {
+    case experts::Activation::kSilu:
+      return "silu";
+    case experts::Activation::kGeluErf:
+      return "gelu-erf";
+    case experts::Activation::kGeluTanh:
+      return "gelu-tanh";
+    case experts::Activation::kRelu:
+      return "relu";
+    case experts::Activation::kClampedSwiglu:
+      return "clamped-swiglu";
+  }
+  return "unknown";
+}
+
+std::string_view name_of(experts::Unit unit) {
+  switch (unit) {
+    case experts::Unit::kGated:
+      return "gated";
+    case experts::Unit::kPlain:
+      return "plain";
+    case experts::Unit::kTrilinear:
+      return "trilinear";
+  }
+  return "unknown";
+}
+}  // namespace switchyard::runtime
