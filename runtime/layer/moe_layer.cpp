@@ -2,16 +2,18 @@
 #include "runtime/layer/moe_layer.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
 #include "runtime/layer/inject.hpp"
 #include "runtime/layer/whole_batch.hpp"
+#include "runtime/status.hpp"
 
 namespace switchyard::runtime {
 namespace {
-const Placement& checked(const Placement& placement, const comm::Group& group,
-                         const experts::BlockSpec& spec) {
+void require_fit(const Placement& placement, const comm::Group& group,
+                 const experts::BlockSpec& spec) {
   if (placement.ranks() != group.size() || placement.experts() != spec.router.experts) {
     throw std::invalid_argument("placement: of " + std::to_string(placement.experts()) +
                                 " experts on " + std::to_string(placement.ranks()) +
@@ -21,15 +23,6 @@ const Placement& checked(const Placement& placement, const comm::Group& group,
   return placement;
 }
 
-void add(PlanCounts& sum, const PlanCounts& counts) {
-  sum.tokens += counts.tokens;
-  sum.slots += counts.slots;
-  sum.dropped += counts.dropped;
-  sum.identity += counts.identity;
-  sum.computed += counts.computed;
-  sum.rows += counts.rows;
-  sum.rows_out += counts.rows_out;
-}
 }  // namespace
 
 MoeLayer::MoeLayer(comm::Group& group, const experts::BlockSpec& spec,
@@ -37,11 +30,8 @@ MoeLayer::MoeLayer(comm::Group& group, const experts::BlockSpec& spec,
                    const LayerOptions& options)
     : group_(group),
       spec_(spec),
-      placement_(checked(placement, group, spec)),
-      options_(options),
-      router_(spec.router, source.router(), options.isa),
-      shard_(spec.expert, source, placement_, group.rank(), options.stored, options.isa),
-      always_on_(spec, source, options.stored, options.isa),
+      placement_(placement),
+      weights_(load_together(group, spec, source, placement, options)),
       workers_(options.threads),
       scratch_(static_cast<std::size_t>(options.threads)),
       exchange_(comm::make_exchange(group, options.transport)) {
@@ -59,7 +49,7 @@ experts::Routing MoeLayer::route(experts::MatrixView<const float> tokens) {
   const PhaseTimer timer(stats_.phases, Phase::kRoute);
   experts::Routing routing;
   try {
-    routing = router_.route(tokens);
+    routing = weights_.router.route(tokens);
   } catch (const std::invalid_argument& error) {
     throw std::invalid_argument("rank " + std::to_string(group_.rank()) + ", layer " +
                                 std::to_string(options_.layer) + ": " + error.what());
@@ -90,10 +80,10 @@ experts::Matrix MoeLayer::forward(experts::MatrixView<const float> tokens,
     more = forward_chunk(tokens, routing, first, count, out.view());
     first += count;
   }
-  if (!always_on_.empty()) {
+  if (!weights_.always_on.empty()) {
     enter("always-on");
     const PhaseTimer timer(stats_.phases, Phase::kAlwaysOn);
-    always_on_.add(tokens, out.view(), workers_, scratch_);
+    weights_.always_on.add(tokens, out.view(), workers_, scratch_);
   }
   stats_.wire_bytes = exchange_->traffic().wire_bytes - wire_bytes_before_;
   return out;
@@ -118,13 +108,14 @@ bool MoeLayer::forward_chunk(experts::MatrixView<const float> tokens,
   Arrivals arrivals;
   {
     const PhaseTimer timer(stats_.phases, Phase::kDispatch);
-    arrivals = dispatch(*exchange_, plan, shard_, chunk, gates, first + count < tokens.rows);
+    arrivals =
+        dispatch(*exchange_, plan, weights_.shard, chunk, gates, first + count < tokens.rows);
     stats_.arrived += arrivals.size();
   }
   enter("experts");
   {
     const PhaseTimer timer(stats_.phases, Phase::kExperts);
-    grouped_ffn(shard_, arrivals, workers_, scratch_);
+    grouped_ffn(weights_.shard, arrivals, workers_, scratch_);
     if (options_.inject == Inject::kKernel) spoil_results(arrivals, tokens.cols);
   }
   enter("combine");
@@ -138,7 +129,7 @@ bool MoeLayer::forward_chunk(experts::MatrixView<const float> tokens,
 
 void MoeLayer::count_plan(const DispatchPlan& plan, const experts::Routing& routing,
                           std::int64_t first) {
-  add(stats_.planned, plan.counts);
+  stats_.planned += plan.counts;
   stats_.logical_bytes +=
       2 * plan.counts.computed * spec_.expert.hidden * std::int64_t{sizeof(float)};
   const std::int64_t begin = routing.offsets[static_cast<std::size_t>(first)];

@@ -17,7 +17,7 @@
 #include "runtime/layer/shard.hpp"
 #include "runtime/layer/workers.hpp"
 #include "runtime/placement/placement.hpp"
-#include "runtime/report/phases.hpp"
+#include "runtime/report/layer_stats.hpp"
 
 namespace switchyard::runtime {
 
@@ -35,14 +35,11 @@ struct LayerOptions {
   Inject inject = Inject::kNone;
 };
 
-/// Summed since the last reset, for this rank.
-struct LayerStats {
-  PhaseTimes phases;
-  PlanCounts planned;              ///< what this rank's tokens asked for
-  std::int64_t arrived = 0;        ///< (token, slot) rows that this rank's experts computed
-  std::int64_t logical_bytes = 0;  ///< every computed (token, slot) out and back, own rank included
-  std::int64_t wire_bytes = 0;     ///< that left this rank, headers and notes included
-  std::vector<std::int64_t> load;  ///< [all experts], slots that this rank's tokens sent to each
+/// What one rank holds of a layer.
+struct LayerWeights {
+  experts::Router router;
+  Shard shard;
+  AlwaysOn always_on;
 };
 
 /// Collective over the group from construction to destruction; the group must outlive it. Several
@@ -51,7 +48,8 @@ class MoeLayer {
  public:
   /// Reads the weights that this rank needs (router, always-on parts, its experts) from `source`,
   /// which may go afterwards.
-  /// @throws std::invalid_argument  spec, weights or placement do not fit each other
+  /// @throws comm::CollectiveError  on every rank, if any rank's spec, weights or placement do not
+  ///         fit each other or cannot be read: the lowest such rank's words
   MoeLayer(comm::Group& group, const experts::BlockSpec& spec, experts::WeightSource& source,
            const Placement& placement, const LayerOptions& options = {});
 
@@ -72,7 +70,9 @@ class MoeLayer {
   [[nodiscard]] const LayerStats& stats() const { return stats_; }
   void reset_stats();
   /// Packed weights on this rank.
-  [[nodiscard]] std::int64_t weight_bytes() const { return shard_.bytes() + always_on_.bytes(); }
+  [[nodiscard]] std::int64_t weight_bytes() const {
+    return weights_.shard.bytes() + weights_.always_on.bytes();
+  }
 
  private:
   /// One round: tokens [first, first + count). Returns whether some rank has another.
@@ -84,11 +84,9 @@ class MoeLayer {
 
   comm::Group& group_;
   experts::BlockSpec spec_;
-  Placement placement_;
   LayerOptions options_;
-  experts::Router router_;
-  Shard shard_;
-  AlwaysOn always_on_;
+  Placement placement_;
+  LayerWeights weights_;
   Workers workers_;
   std::vector<experts::AlignedBuffer> scratch_;
   std::unique_ptr<comm::Exchange> exchange_;

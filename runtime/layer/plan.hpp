@@ -9,6 +9,7 @@
 #include "comm/exchange.hpp"
 #include "experts/router/routing.hpp"
 #include "runtime/placement/placement.hpp"
+#include "runtime/report/layer_stats.hpp"
 
 namespace switchyard::runtime {
 
@@ -20,17 +21,6 @@ struct Entry {
   float gate;           ///< weight on the input, 1 where the weight is on the output
 };
 static_assert(sizeof(Entry) == 12);
-
-/// Rows counted for one chunk of one rank.
-struct PlanCounts {
-  std::int64_t tokens = 0;
-  std::int64_t slots = 0;  ///< as routed: dropped and identity slots included
-  std::int64_t dropped = 0;
-  std::int64_t identity = 0;  ///< computed at home, never sent
-  std::int64_t computed = 0;  ///< (token, slot) pairs that an expert computes
-  std::int64_t rows = 0;      ///< rows named to ranks, own rank included, after deduplication
-  std::int64_t rows_out = 0;  ///< of these, to other ranks
-};
 
 /// Each row is named once to each rank, however many of its experts live there; every (token, slot)
 /// has a result of its own.

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// Takes this rank's tokens through all layers, step after step. The same object on every rank: it
+/// plans and carries nothing, and rank 0's is no different from the others'.
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "runtime/layer/moe_layer.hpp"
+
+namespace switchyard::runtime {
+
+/// Experts for tokens that are not to be routed by their layer: (layer, step) -> this rank's
+/// routing.
+using GivenRouting = std::function<experts::Routing(std::size_t layer, std::int64_t step)>;
+
+class Coordinator {
+ public:
+  Coordinator(comm::Group& group, std::vector<std::unique_ptr<MoeLayer>> layers);
+
+  /// One step over all layers. Layer 0 reads the tokens; the next ones rmsnorm(input + output) of
+  /// the one before, as in a pre-norm model without its attention. Every router runs, also where
+  /// `given` then decides.
+  /// @param tokens  [tokens of this rank, hidden]
+  /// @param given   may be empty
+  /// @return        the last layer's output, [tokens, hidden]
+  [[nodiscard]] experts::Matrix step(std::int64_t step, experts::MatrixView<const float> tokens,
+                                     const GivenRouting& given);
+
+  [[nodiscard]] std::size_t layers() const { return layers_.size(); }
+  [[nodiscard]] const MoeLayer& layer(std::size_t i) const { return *layers_[i]; }
+  void reset_stats();
+  /// Summed over the layers.
+  [[nodiscard]] LayerStats stats() const;
+
+ private:
+  comm::Group& group_;
+  std::vector<std::unique_ptr<MoeLayer>> layers_;
+};
+}  // namespace switchyard::runtime

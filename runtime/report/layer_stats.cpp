@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/report/layer_stats.hpp"
+
+namespace switchyard::runtime {
+
+PlanCounts& PlanCounts::operator+=(const PlanCounts& other) {
+  tokens += other.tokens;
+  slots += other.slots;
+  dropped += other.dropped;
+  identity += other.identity;
+  computed += other.computed;
+  rows += other.rows;
+  rows_out += other.rows_out;
+  return *this;
+}
+
+LayerStats& LayerStats::operator+=(const LayerStats& other) {
+  for (std::size_t i = 0; i < kNumPhases; ++i) phases.seconds[i] += other.phases.seconds[i];
+  planned += other.planned;
+  arrived += other.arrived;
+  logical_bytes += other.logical_bytes;
+  wire_bytes += other.wire_bytes;
+  if (load.size() < other.load.size()) load.resize(other.load.size());
+  for (std::size_t e = 0; e < other.load.size(); ++e) load[e] += other.load[e];
+  return *this;
+}
+}  // namespace switchyard::runtime
