@@ -14,15 +14,26 @@ namespace switchyard::runtime {
 namespace {
 void require_fit(const Placement& placement, const comm::Group& group,
                  const experts::BlockSpec& spec) {
-  if (placement.ranks() != group.size() || placement.experts() != spec.router.experts) {
-    throw std::invalid_argument("placement: of " + std::to_string(placement.experts()) +
-                                " experts on " + std::to_string(placement.ranks()) +
-                                " ranks, want " + std::to_string(spec.router.experts) + " on " +
-                                std::to_string(group.size()));
-  }
-  return placement;
+  if (placement.ranks() == group.size() && placement.experts() == spec.router.experts) return;
+  throw std::invalid_argument(
+      "placement: of " + std::to_string(placement.experts()) + " experts on " +
+      std::to_string(placement.ranks()) + " ranks, want " + std::to_string(spec.router.experts) +
+      " on " + std::to_string(group.size()));
 }
 
+LayerWeights load_together(comm::Group& group, const experts::BlockSpec& spec,
+                           experts::WeightSource& source, const Placement& placement,
+                           const LayerOptions& options) {
+  std::optional<LayerWeights> weights;
+  together(group, [&] {
+    require_fit(placement, group, spec);
+    weights.emplace(LayerWeights{
+        .router = experts::Router(spec.router, source.router(), options.isa),
+        .shard = Shard(spec.expert, source, placement, group.rank(), options.stored, options.isa),
+        .always_on = AlwaysOn(spec, source, options.stored, options.isa)});
+  });
+  return std::move(*weights);
+}
 }  // namespace
 
 MoeLayer::MoeLayer(comm::Group& group, const experts::BlockSpec& spec,
@@ -30,6 +41,7 @@ MoeLayer::MoeLayer(comm::Group& group, const experts::BlockSpec& spec,
                    const LayerOptions& options)
     : group_(group),
       spec_(spec),
+      options_(options),
       placement_(placement),
       weights_(load_together(group, spec, source, placement, options)),
       workers_(options.threads),
