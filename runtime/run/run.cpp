@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/run/run.hpp"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+
+#include "comm/collective.hpp"
+#include "experts/synthetic.hpp"
+#include "runtime/layer/coordinator.hpp"
+#include "runtime/model/checkpoint.hpp"
+#include "runtime/report/digest.hpp"
+#include "runtime/run/token_source.hpp"
+#include "runtime/status.hpp"
+
+namespace switchyard::runtime {
+namespace {
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// What every rank finds out for itself before the first collective of the run.
+struct Prepared {
+  std::optional<Checkpoint> checkpoint;
+  std::optional<Model> model;
+  experts::BlockSpec block;
+  std::optional<Placement> placement;
+  std::unique_ptr<TokenSource> source;
+  std::vector<std::unique_ptr<experts::WeightSource>> weights;
+  LayerOptions options;
+  std::int64_t tokens = 0;
+};
+
+experts::DType stored_type(const RunSettings& settings, experts::WeightSource& weights) {
+  if (settings.weights == "bfloat16") return experts::DType::kBfloat16;
+  if (settings.weights == "float32" || settings.checkpoint.empty()) return experts::DType::kFloat32;
+  return weights.expert(0).up.type;
+}
+
+Prepared prepare(const RunSettings& settings, int ranks) {
+  Prepared run;
+  run.model = model_of(settings);
+  validate(settings, *run.model);
+  if (!settings.checkpoint.empty()) run.checkpoint.emplace(settings.checkpoint);
+  run.block = run.model->block();
+  run.block.router.capacity = settings.capacity;
+  run.placement = Placement::from_name(settings.placement, run.block.router.experts, ranks);
+  run.source = settings.input.empty() ? synthetic_tokens(settings.seed)
+                                      : file_tokens(settings.input, run.block.router.hidden);
+  run.tokens = settings.tokens >= 0 ? settings.tokens : run.source->rows();
+  const auto numbers = run.model->moe_layers();
+  for (std::int64_t i = 0; i < settings.layers; ++i) {
+    const std::int64_t layer = numbers[static_cast<std::size_t>(i)];
+    if (run.checkpoint) {
+      run.weights.push_back(run.checkpoint->block(layer));
+    } else {
+      run.weights.push_back(std::make_unique<experts::SyntheticSource>(
+          run.block, settings.seed, static_cast<std::uint32_t>(layer), run.model->router_bias(),
+          run.model->selection_bias()));
+    }
+  }
+  run.options = settings.layer;
+  run.options.stored = stored_type(settings, *run.weights[0]);
+  return run;
+}
+
+Coordinator load_layers(comm::Group& group, Prepared& run, std::span<const std::int64_t> numbers) {
+  std::vector<std::unique_ptr<MoeLayer>> layers;
+  for (std::size_t i = 0; i < run.weights.size(); ++i) {
+    LayerOptions options = run.options;
+    options.layer = numbers[i];
+    layers.push_back(
+        std::make_unique<MoeLayer>(group, run.block, *run.weights[i], *run.placement, options));
+    run.weights[i].reset();
+  }
+  return {group, std::move(layers)};
+}
+
+/// Everybody's figures, made into those of the run.
+void sum_up(comm::Group& group, const Coordinator& coordinator, double seconds, double load_s,
+            RunResult& result) {
+  const LayerStats stats = coordinator.stats();
+  double weight_bytes = 0;
+  for (std::size_t i = 0; i < coordinator.layers(); ++i) {
+    weight_bytes += static_cast<double>(coordinator.layer(i).weight_bytes());
+  }
+  std::vector<double> mine{seconds,
+                           load_s,
+                           weight_bytes,
+                           static_cast<double>(stats.arrived),
+                           static_cast<double>(stats.planned.slots),
+                           static_cast<double>(stats.planned.dropped),
+                           static_cast<double>(stats.planned.identity),
+                           static_cast<double>(stats.planned.rows_out),
+                           static_cast<double>(stats.logical_bytes),
+                           static_cast<double>(stats.wire_bytes)};
+  const std::size_t first_phase = mine.size();
+  mine.insert(mine.end(), stats.phases.seconds.begin(), stats.phases.seconds.end());
+  const auto all = comm::allgather_values<double>(group, mine);
+  const auto largest = [&](std::size_t i) {
+    double found = 0;
+    for (const auto& rank : all) found = std::max(found, rank[i]);
+    return found;
+  };
+  const auto sum = [&](std::size_t i) {
+    double found = 0;
+    for (const auto& rank : all) found += rank[i];
+    return found;
+  };
+  const double steps = static_cast<double>(std::max<std::int64_t>(result.steps, 1));
+  const double ranks = static_cast<double>(group.size());
+  result.seconds = largest(0);
+  result.load_s = largest(1);
+  result.weight_bytes = largest(2);
+  result.tokens_per_s = result.seconds > 0 ? static_cast<double>(result.tokens) *
+                                                 static_cast<double>(result.steps) / result.seconds
+                                           : 0;
+  result.rows_max = largest(3) / steps;
+  result.rows_mean = sum(3) / ranks / steps;
+  result.rows_min = result.rows_max;
+  for (const auto& rank : all) result.rows_min = std::min(result.rows_min, rank[3] / steps);
+  result.balancedness = result.rows_max > 0 ? result.rows_mean / result.rows_max : 1;
+  result.slots = sum(4) / steps;
+  result.dropped = sum(5) / steps;
+  result.identity = sum(6) / steps;
+  result.rows_out = sum(7) / steps;
+  result.logical_bytes = sum(8) / steps;
+  result.wire_bytes = sum(9) / steps;
+  for (std::size_t p = 0; p < kNumPhases; ++p) {
+    result.phases.push_back({.name = std::string(kPhaseNames[p]),
+                             .slowest_rank_ms = largest(first_phase + p) * 1e3 / steps,
+                             .mean_ms = sum(first_phase + p) * 1e3 / ranks / steps});
+  }
+}
+
+GivenRouting given_routing(const RunSettings& settings, const experts::RouterSpec& spec,
+                           TokenShare share) {
+  const double exponent = routing_exponent(settings.routing);
+  if (exponent < 0) return {};
+  return [&settings, spec, share, exponent](std::size_t layer, std::int64_t step) {
+    return experts::synthetic_routing(spec, exponent, settings.seed, step,
+                                      static_cast<std::uint32_t>(layer), share.first, share.count);
+  };
+}
+
+RunResult describe_run(const Prepared& run, const RunSettings& settings,
+                       const Coordinator& coordinator, int ranks) {
+  RunResult result;
+  result.model = run.model->name();
+  result.router = experts::describe(run.block.router);
+  result.transport = coordinator.layer(0).transport();
+  result.isa = experts::name_of(run.options.isa);
+  result.weights = experts::name_of(run.options.stored);
+  if (run.options.rank_local_rule && experts::needs_whole_batch(run.block.router)) {
+    result.invariance = "capacity over each rank's own tokens";
+  }
+  result.ranks = ranks;
+  result.idle_ranks = run.placement->idle_ranks();
+  result.layers = settings.layers;
+  result.tokens = run.tokens;
+  result.steps = settings.steps;
+  return result;
+}
+}  // namespace
+
+RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& hooks) {
+  Prepared prepared;
+  together(group, [&] { prepared = prepare(settings, group.size()); });
+  const auto numbers = prepared.model->moe_layers();
+  const auto loading = std::chrono::steady_clock::now();
+  Coordinator coordinator = load_layers(group, prepared, numbers);
+  const double load_s = seconds_since(loading);
+
+  RunResult result = describe_run(prepared, settings, coordinator, group.size());
+  if (hooks.warn && result.idle_ranks > 0) {
+    hooks.warn(std::to_string(result.idle_ranks) + " of " + std::to_string(result.ranks) +
+               " ranks hold no expert and only route their tokens");
+  }
+
+  const TokenShare share = share_of(prepared.tokens, group.rank(), group.size());
+  const auto given = given_routing(settings, prepared.block.router, share);
+  experts::Matrix tokens(share.count, prepared.block.router.hidden);
+  experts::Matrix output;
+  double seconds = 0;
+  for (std::int64_t i = -settings.warmup; i < settings.steps; ++i) {
+    const std::int64_t step = std::max<std::int64_t>(i, 0);
+    if (hooks.progress) hooks.progress(i + settings.warmup, settings.steps + settings.warmup);
+    if (i == 0) coordinator.reset_stats();
+    together(group,
+             [&] { prepared.source->read(step, prepared.tokens, share.first, tokens.view()); });
+    const auto start = std::chrono::steady_clock::now();
+    output = coordinator.step(step, tokens.view(), given);
+    if (i >= 0) seconds += seconds_since(start);
+  }
+  if (hooks.progress) {
+    hooks.progress(settings.steps + settings.warmup, settings.steps + settings.warmup);
+  }
+  sum_up(group, coordinator, seconds, load_s, result);
+
+  Sha256 digest;
+  rows_to_root(group, output.view(), [&](std::span<const std::byte> bytes) {
+    digest.add(bytes);
+    if (hooks.output) hooks.output(bytes);
+  });
+  const std::string hex = digest.hex();
+  const auto shared = comm::broadcast(group, std::as_bytes(std::span(hex)));
+  result.output_digest.assign(reinterpret_cast<const char*>(shared.data()), shared.size());
+  return result;
+}
+}  // namespace switchyard::runtime

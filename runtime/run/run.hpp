@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// The main job: MoE layers over a stream of tokens, measured and digested.
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "comm/group.hpp"
+#include "runtime/run/settings.hpp"
+
+namespace switchyard::runtime {
+
+struct PhaseResult {
+  std::string name;
+  double slowest_rank_ms = 0;  ///< a step, of the rank that took longest
+  double mean_ms = 0;          ///< a step, mean over ranks
+};
+
+/// Figures of the counted steps. Equal on every rank; `a step` sums all ranks and layers.
+struct RunResult {
+  std::string model;
+  std::string router;     ///< in words
+  std::string transport;  ///< that was taken
+  std::string isa;
+  std::string weights;     ///< stored type
+  std::string invariance;  ///< empty, or which choice gave law 1 up
+  int ranks = 1;
+  int idle_ranks = 0;
+  std::int64_t layers = 1;
+  std::int64_t tokens = 0;  ///< a step
+  std::int64_t steps = 0;
+  double seconds = 0;  ///< all counted steps, slowest rank
+  double tokens_per_s = 0;
+  double load_s = 0;  ///< reading and packing weights, slowest rank
+  std::vector<PhaseResult> phases;
+  double rows_min = 0;  ///< (token, slot) rows computed a rank and step
+  double rows_mean = 0;
+  double rows_max = 0;
+  double balancedness = 1;   ///< rows_mean / rows_max
+  double slots = 0;          ///< a step
+  double dropped = 0;        ///< a step
+  double identity = 0;       ///< a step
+  double rows_out = 0;       ///< rows that crossed ranks on the way out, a step
+  double logical_bytes = 0;  ///< a step
+  double wire_bytes = 0;     ///< a step
+  double weight_bytes = 0;   ///< packed, largest rank
+  std::string output_digest;
+};
+
+/// Where a run reports while it works; all optional.
+struct RunHooks {
+  std::function<void(std::int64_t done, std::int64_t of)> progress;  ///< steps, on every rank
+  std::function<void(std::string)> warn;                             ///< on rank 0
+  std::function<void(std::span<const std::byte>)> output;            ///< output rows, on rank 0
+};
+
+/// Collective. @throws comm::CollectiveError and what the parts throw
+[[nodiscard]] RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& hooks);
+}  // namespace switchyard::runtime

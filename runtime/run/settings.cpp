@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/run/settings.hpp"
+
+#include <charconv>
+#include <stdexcept>
+
+#include "runtime/model/checkpoint.hpp"
+#include "runtime/words.hpp"
+
+namespace switchyard::runtime {
+
+double routing_exponent(const std::string& routing) {
+  if (routing == "model") return -1;
+  if (routing == "uniform") return 0;
+  constexpr std::string_view kZipf = "zipf:";
+  if (routing.starts_with(kZipf)) {
+    double exponent = -1;
+    const char* const end = routing.data() + routing.size();
+    const auto [stop, error] = std::from_chars(routing.data() + kZipf.size(), end, exponent);
+    if (error == std::errc{} && stop == end && exponent >= 0 && exponent <= 100) return exponent;
+  }
+  throw std::invalid_argument("--routing: got '" + routing +
+                              "', want model, uniform or zipf:S with S from 0 to 100");
+}
+
+Model model_of(const RunSettings& settings) {
+  if (settings.model.empty() == settings.checkpoint.empty()) {
+    throw std::invalid_argument(settings.model.empty()
+                                    ? "run: got neither --model nor --checkpoint, want one"
+                                    : "run: got --model and --checkpoint, want one");
+  }
+  Model model = settings.checkpoint.empty() ? Model::from_name_or_file(settings.model)
+                                            : Checkpoint(settings.checkpoint).model();
+  for (const std::string& assignment : settings.set) model.set(assignment);
+  model.validate();
+  return model;
+}
+
+void validate(const RunSettings& settings, const Model& model) {
+  (void)routing_exponent(settings.routing);
+  const auto moe_layers = model.num_moe_layers();
+  if (settings.layers < 1 || settings.layers > moe_layers) {
+    throw std::invalid_argument("--layers: got " + std::to_string(settings.layers) +
+                                ", want 1 to " + std::to_string(moe_layers) +
+                                ", the MoE layers of " + model.name());
+  }
+  if (settings.tokens < 0 && settings.input.empty()) {
+    throw std::invalid_argument("--tokens: got " + std::to_string(settings.tokens) +
+                                ", want a number from 0");
+  }
+  experts::RouterSpec router = model.block().router;
+  router.capacity = settings.capacity;
+  experts::validate(router);
+}
+}  // namespace switchyard::runtime

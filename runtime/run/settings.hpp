@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// What `run` is asked to do, as plain data; defaults stand here and nowhere else.
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "experts/router/spec.hpp"
+#include "runtime/layer/moe_layer.hpp"
+#include "runtime/model/model.hpp"
+
+namespace switchyard::runtime {
+
+struct RunSettings {
+  std::string model;             ///< preset or file; empty with a checkpoint
+  std::vector<std::string> set;  ///< FIELD=VALUE
+  std::string checkpoint;        ///< directory; empty: synthetic weights
+  std::int64_t layers = 1;       ///< the first so many MoE layers
+  std::int64_t tokens = 1024;    ///< a step, all ranks together; -1: as many as the input has
+  std::int64_t steps = 3;
+  std::int64_t warmup = 1;  ///< steps before that are not counted
+  std::uint64_t seed = 1;
+  std::string weights = "auto";  ///< stored type; auto: the checkpoint's own, float32 for synthetic
+  std::string routing = "model";  ///< model, uniform or zipf:S
+  std::string placement = "linear";
+  std::string input;  ///< rows from a file; empty: synthetic
+  experts::CapacitySpec capacity;
+  LayerOptions layer;
+};
+
+/// Zipf's exponent, 0 for uniform, negative for the model's own router.
+/// @throws std::invalid_argument  "--routing: got 'x', want model, uniform or zipf:S with S from 0"
+[[nodiscard]] double routing_exponent(const std::string& routing);
+
+/// The model of the settings: preset, file or checkpoint, with its fields changed.
+[[nodiscard]] Model model_of(const RunSettings& settings);
+
+/// Checks what can be checked without weights, files aside. @throws std::invalid_argument
+void validate(const RunSettings& settings, const Model& model);
+}  // namespace switchyard::runtime
