@@ -1,2 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experts/kernels/isa.hpp"
+
+#include <array>
+#include <stdexcept>
+#include <string>
+
+namespace switchyard::experts {
+namespace {
+
+constexpr std::array<Isa, 3> kAll = {Isa::kPortable, Isa::kAvx2, Isa::kAvx512};
+
+bool is_here(Isa isa) {
+#if defined(__x86_64__)
+  // These ask the operating system too: it has to save the wide registers.
+  if (isa == Isa::kAvx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (isa == Isa::kAvx512) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("fma");
+  }
+#endif
+  return isa == Isa::kPortable;
+}
+}  // namespace
+
+Isa best_isa() {
+  Isa best = Isa::kPortable;
+  for (const Isa isa : kAll) {
+    if (is_here(isa)) best = isa;
+  }
+  return best;
+}
+
+Isa isa_from(std::string_view name) {
+  if (name == "auto") return best_isa();
+  std::string here = "auto";
+  for (const Isa isa : kAll) {
+    if (is_here(isa)) here.append(", ").append(name_of(isa));
+  }
+  for (const Isa isa : kAll) {
+    if (name != name_of(isa)) continue;
+    if (is_here(isa)) return isa;
+    throw std::invalid_argument("isa: this processor has no " + std::string(name) + ", want " +
+                                here);
+  }
+  throw std::invalid_argument("isa: got " + std::string(name) + ", want " + here);
+}
+
+std::string_view name_of(Isa isa) {
+  switch (isa) {
+    case Isa::kAvx2:
+      return "avx2";
+    case Isa::kAvx512:
+      return "avx512";
+    case Isa::kPortable:
+      break;
+  }
+  return "portable";
+}
+}  // namespace switchyard::experts

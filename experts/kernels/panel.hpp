@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// The door to the three builds of the kernels (panel.inl and philox.inl, once an instruction set).
+/// Plain structs and function pointers only: what the wide files include must have no inline
+/// functions, or the linker could give a wide copy of one to a processor that cannot run it.
+#include <cstdint>
+
+namespace switchyard::experts::panel {
+
+inline constexpr std::int64_t kColumns = 32;  ///< outputs of one panel
+inline constexpr std::int64_t kHalf = 16;     ///< where the second part of a split panel starts
+
+/// What becomes of the 32 sums of a row once they are complete.
+enum class Finish {
+  kStore,     ///< + bias, to the row's result
+  kGated,     ///< columns [0, 16) are gates, [16, 32) ups: the unit's 16 values, packed
+  kPlain,     ///< act(sum + bias), packed
+  kMultiply,  ///< multiplies what is already there, packed
+};
+enum class Act { kSilu, kGeluErf, kGeluTanh, kRelu, kClampedSwiglu };
+
+/// One product over all panels of a matrix and all rows. "Packed" is the layout of `x`: rows in
+/// groups, first_of_group(g) * depth elements from the start, each group [depth][rows in it].
+struct Product {
+  const void* panels = nullptr;  ///< 64-byte aligned; layout in experts/README.md
+  bool bfloat16 = false;         ///< type of the panels
+  std::int64_t depth = 0;        ///< inputs
+  std::int64_t outputs = 0;      ///< of the matrix (kGated: of each of the two)
+  const float* bias = nullptr;   ///< [panels, 32] in the order of columns, or none
+  const void* next = nullptr;    ///< what will be read after these panels, to prefetch
+  const float* x = nullptr;      ///< packed rows
+  std::int64_t rows = 0;
+  Finish finish = Finish::kStore;
+  Act act = Act::kSilu;
+  float alpha = 0;                  ///< kClampedSwiglu
+  float limit = 0;                  ///< kClampedSwiglu
+  float* packed = nullptr;          ///< [rows * outputs], unless kStore
+  float* const* results = nullptr;  ///< [rows] addresses of [outputs], kStore
+};
+
+/// A run of synthetic numbers: elements [4 * block, 4 * (block + blocks)) of a stream.
+struct Uniform {
+  std::uint32_t key[2] = {0, 0};
+  std::uint32_t layer = 0;
+  std::uint32_t id = 0;
+  std::uint32_t stream = 0;
+  std::uint64_t block = 0;
+  std::int64_t blocks = 0;
+  float amplitude = 1;
+  float* out = nullptr;
+};
+
+/// What an instruction set offers.
+struct Kernels {
+  std::int64_t group_rows = 0;  ///< most rows of one group
+  /// Packs rows that lie anywhere, each times its gate (none: as it is).
+  void (*pack_rows)(const float* const* rows, const float* gates, std::int64_t num_rows,
+                    std::int64_t depth, float* packed) = nullptr;
+  void (*run)(const Product& product) = nullptr;
+  void (*fill)(const Uniform& uniform) = nullptr;
+};
+
+[[nodiscard]] Kernels portable_kernels();
+[[nodiscard]] Kernels avx2_kernels();    ///< only for processors that have it
+[[nodiscard]] Kernels avx512_kernels();  ///< only for processors that have it
+}  // namespace switchyard::experts::panel

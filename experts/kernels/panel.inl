@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels, written once over a small struct `Simd` that the including file defines, and
+// compiled for each instruction set. Everything here has internal linkage. Vectors run across
+// outputs, never along the inner dimension, so every sum is one chain of fused multiply-adds in the
+// order of k.
+namespace switchyard::experts::panel {
+namespace {
+
+using Float = Simd::Float;
+using Float4 [[gnu::vector_size(16)]] = float;
+
+/// Rows are split into as few groups as the registers allow, of sizes that differ by one at most.
+struct Groups {
+  std::int64_t count;
+  std::int64_t rows;
+  [[nodiscard]] std::int64_t first(std::int64_t group) const {
+    const std::int64_t longer = rows % count;
+    return group * (rows / count) + (group < longer ? group : longer);
+  }
+};
+inline Groups groups_of(std::int64_t rows) {
+  return {(rows + Simd::kMaxRows - 1) / Simd::kMaxRows, rows};
+}
+
+template <unsigned kValue>
+struct Index {
+  static constexpr unsigned value = kValue;
+};
+/// Calls f(Index<0>), f(Index<1>), ...: unrolled by the language, not by the optimizer's leave.
+template <unsigned kCount, unsigned kFirst = 0, class F>
+[[gnu::always_inline]] inline void unrolled(const F& f) {
+  if constexpr (kFirst < kCount) {
+    f(Index<kFirst>{});
+    unrolled<kCount, kFirst + 1>(f);
+  }
+}
+
+template <int kLocality>
+[[gnu::always_inline]] inline void prefetch(std::uintptr_t address) {
+  __builtin_prefetch(reinterpret_cast<const void*>(address), 0, kLocality);
+}
+
+/// Where a tile prefetches while it computes: from `address` on, `step` bytes with every k.
+struct Ahead {
+  std::uintptr_t address;
+  std::uintptr_t step;
+};
+
+/// sums[r][c] of kRows rows and the 32 columns of one panel; the whole depth stays in registers.
+/// @param x  [depth][kRows]
+template <unsigned kRows, class Weight>
+[[gnu::noinline]] void tile(const float* x, const Weight* panel, std::int64_t depth, Ahead ahead,
+                            float* sums) {
+  constexpr int kLocality = kRows <= 2 ? 3 : 2;  // few rows want the first cache, many the second
+  for (int part = 0; part < kHalf / Simd::kLanes; ++part) {
+    Float low[kRows];
+    Float high[kRows];
+    unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+      low[r.value] = Simd::set(0.0F);
+      high[r.value] = Simd::set(0.0F);
+    });
+    const Weight* weights = panel;
+    const float* values = x;
+    for (std::int64_t k = 0; k < depth; ++k) {
+      Float w_low;
+      Float w_high;
+      Simd::load_weights(weights, part, w_low, w_high);
+      if (part == 0) {
+        prefetch<kLocality>(ahead.address);
+        if constexpr (sizeof(Weight) == 4) prefetch<kLocality>(ahead.address + 64);
+        ahead.address += ahead.step;
+      }
+      unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+        const Float value = Simd::set(values[r.value]);
+        low[r.value] = Simd::fma(w_low, value, low[r.value]);
+        high[r.value] = Simd::fma(w_high, value, high[r.value]);
+      });
+      weights += kColumns;
+      values += kRows;
+    }
+    unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+      float* row = sums + r.value * kColumns + part * Simd::kLanes;
+      Simd::store(row, low[r.value]);
+      Simd::store(row + kHalf, high[r.value]);
+    });
+  }
+}
+
+template <unsigned kRows, class Weight>
+void tile_of(std::int64_t rows, const float* x, const Weight* panel, std::int64_t depth,
+             Ahead ahead, float* sums) {
+  if (rows == kRows) return tile<kRows>(x, panel, depth, ahead, sums);
+  if constexpr (kRows > 1) tile_of<kRows - 1>(rows, x, panel, depth, ahead, sums);
+}
+
+// ---- Activations: step for step the scalar functions of math.cpp.
+
+inline Float power_of_two(Float integer) {  // 2^n from n in [-127, 128), both floats
+  return Simd::shift_bits_left_23(Simd::add(integer, Simd::set(0x1.8p23F + 127.0F)));
+}
+inline Float simd_exp(Float x) {
+  const Float shift = Simd::set(0x1.8p23F);
+  const Float clamped = Simd::min(Simd::set(89.0F), Simd::max(Simd::set(-104.0F), x));
+  const Float k = Simd::sub(Simd::fma(clamped, Simd::set(0x1.715476p0F), shift), shift);
+  Float r = Simd::fma(k, Simd::set(-0x1.62e4p-1F), clamped);
+  r = Simd::fma(k, Simd::set(-0x1.7f7d1cp-20F), r);
+  Float tail = Simd::set(1.0F / 5040);
+  tail = Simd::fma(tail, r, Simd::set(1.0F / 720));
+  tail = Simd::fma(tail, r, Simd::set(1.0F / 120));
+  tail = Simd::fma(tail, r, Simd::set(1.0F / 24));
+  tail = Simd::fma(tail, r, Simd::set(1.0F / 6));
+  tail = Simd::fma(tail, r, Simd::set(0.5F));
+  const Float value = Simd::add(Simd::fma(tail, Simd::mul(r, r), r), Simd::set(1.0F));
+  // In two steps, so that a denormal is rounded once; any split gives the same bits.
+  const Float half = Simd::sub(Simd::fma(k, Simd::set(0.5F), shift), shift);
+  return Simd::mul(Simd::mul(value, power_of_two(half)), power_of_two(Simd::sub(k, half)));
+}
+inline Float simd_sigmoid(Float x) {
+  const Float one = Simd::set(1.0F);
+  const Float e = simd_exp(Simd::negative_magnitude(x));
+  return Simd::div(Simd::where_positive(x, one, e), Simd::add(one, e));
+}
+inline Float each(float (*f)(float), Float x) {
+  alignas(64) float lanes[Simd::kLanes];
+  Simd::store(lanes, x);
+  for (float& lane : lanes) lane = f(lane);
+  return Simd::load(lanes);
+}
+inline Float activate(Act act, Float x) {
+  switch (act) {
+    case Act::kGeluErf:
+      return each(portable::gelu_erf_float32, x);
+    case Act::kGeluTanh:
+      return each(portable::gelu_tanh_float32, x);
+    case Act::kRelu:
+      return Simd::max(Simd::set(0.0F), x);
+    case Act::kSilu:
+    case Act::kClampedSwiglu:
+      break;
+  }
+  return Simd::mul(x, simd_sigmoid(x));
+}
+inline Float unit(const Product& p, Float gate, Float up) {
+  if (p.act != Act::kClampedSwiglu) return Simd::mul(activate(p.act, gate), up);
+  const Float g = Simd::min(Simd::set(p.limit), gate);
+  const Float l = Simd::max(Simd::set(-p.limit), Simd::min(Simd::set(p.limit), up));
+  const Float swish = Simd::mul(g, simd_sigmoid(Simd::mul(Simd::set(p.alpha), g)));
+  return Simd::mul(Simd::add(l, Simd::set(1.0F)), swish);
+}
+
+// ---- Rows to and from the packed layout.
+
+/// packed[k][r] = rows[r][k] * gates[r], in blocks of 4 x 4.
+void pack_group(const float* const* rows, const float* gates, std::int64_t num_rows,
+                std::int64_t depth, float* packed) {
+  std::int64_t first = 0;
+  for (; first + 4 <= num_rows; first += 4) {
+    const float* const* row = rows + first;
+    float gate[4] = {1.0F, 1.0F, 1.0F, 1.0F};
+    if (gates != nullptr) {
+      for (int r = 0; r < 4; ++r) gate[r] = gates[first + r];
+    }
+    float* out = packed + first;
+    std::int64_t k = 0;
+    for (; k + 4 <= depth; k += 4, out += 4 * num_rows) {
+      Float4 v[4];
+      for (int r = 0; r < 4; ++r) {
+        __builtin_memcpy(&v[r], row[r] + k, sizeof v[r]);
+        v[r] *= gate[r];
+      }
+      const Float4 a = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5);
+      const Float4 b = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5);
+      const Float4 c = __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7);
+      const Float4 d = __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
+      v[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+      v[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+      v[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+      v[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+      for (int i = 0; i < 4; ++i) __builtin_memcpy(out + i * num_rows, &v[i], sizeof v[i]);
+    }
+    for (; k < depth; ++k, out += num_rows) {
+      for (int r = 0; r < 4; ++r) out[r] = row[r][k] * gate[r];
+    }
+  }
+  for (; first < num_rows; ++first) {
+    const float gate = gates == nullptr ? 1.0F : gates[first];
+    const float* row = rows[first];
+    if (num_rows == 1) {
+      for (std::int64_t k = 0; k < depth; ++k) packed[k] = row[k] * gate;
+    } else {
+      for (std::int64_t k = 0; k < depth; ++k) packed[k * num_rows + first] = row[k] * gate;
+    }
+  }
+}
+
+void pack_rows(const float* const* rows, const float* gates, std::int64_t num_rows,
+               std::int64_t depth, float* packed) {
+  if (num_rows == 0) return;
+  const Groups groups = groups_of(num_rows);
+  for (std::int64_t g = 0; g < groups.count; ++g) {
+    const std::int64_t first = groups.first(g);
+    pack_group(rows + first, gates == nullptr ? nullptr : gates + first,
+               groups.first(g + 1) - first, depth, packed + first * depth);
+  }
+}
+
+// ---- What happens to a tile once its sums are complete.
+
+void add_bias(const float* bias, std::int64_t num_rows, float* sums) {
+  for (std::int64_t r = 0; r < num_rows; ++r, sums += kColumns) {
+    for (std::int64_t c = 0; c < kColumns; c += Simd::kLanes) {
+      Simd::store(sums + c, Simd::add(Simd::load(sums + c), Simd::load(bias + c)));
+    }
+  }
+}
+
+/// @param first_row  of the group, among all rows
+/// @param sums       [num_rows][32]; used up
+void finish_tile(const Product& p, std::int64_t panel, std::int64_t first_row,
+                 std::int64_t num_rows, float* sums) {
+  if (p.bias != nullptr) add_bias(p.bias + panel * kColumns, num_rows, sums);
+  const std::int64_t width = p.finish == Finish::kGated ? kHalf : kColumns;
+  const std::int64_t first_output = panel * width;
+  const std::int64_t left = p.outputs - first_output;
+  const std::int64_t valid = left < width ? left : width;
+  if (p.finish == Finish::kStore) {
+    for (std::int64_t r = 0; r < num_rows; ++r, sums += kColumns) {
+      float* result = p.results[first_row + r] + first_output;
+      if (valid == kColumns) {
+        for (std::int64_t c = 0; c < kColumns; c += Simd::kLanes) {
+          Simd::store_unaligned(result + c, Simd::load(sums + c));
+        }
+      } else {
+        for (std::int64_t c = 0; c < valid; ++c) result[c] = sums[c];
+      }
+    }
+    return;
+  }
+  float* packed = p.packed + first_row * p.outputs + first_output * num_rows;
+  if (p.finish == Finish::kMultiply) {
+    for (std::int64_t c = 0; c < valid; ++c) {
+      for (std::int64_t r = 0; r < num_rows; ++r)
+        packed[c * num_rows + r] *= sums[r * kColumns + c];
+    }
+    return;
+  }
+  const float* rows[Simd::kMaxRows];
+  for (std::int64_t r = 0; r < num_rows; ++r, sums += kColumns) {
+    for (std::int64_t c = 0; c < width; c += Simd::kLanes) {
+      const Float value = Simd::load(sums + c);
+      Simd::store(sums + c, p.finish == Finish::kGated
+                                ? unit(p, value, Simd::load(sums + kHalf + c))
+                                : activate(p.act, value));
+    }
+    rows[r] = sums;
+  }
+  pack_group(rows, nullptr, num_rows, valid, packed);
+}
+
+template <class Weight>
+void run_panels(const Product& p) {
+  constexpr std::int64_t kRowBytes = kColumns * sizeof(Weight);
+  const std::int64_t width = p.finish == Finish::kGated ? kHalf : kColumns;
+  const std::int64_t num_panels = (p.outputs + width - 1) / width;
+  const auto* panels = static_cast<const Weight*>(p.panels);
+  const Groups groups = groups_of(p.rows);
+  alignas(64) float sums[Simd::kMaxRows * kColumns];
+  for (std::int64_t i = 0; i < num_panels; ++i) {
+    const Weight* panel = panels + i * p.depth * kColumns;
+    const void* next = i + 1 < num_panels ? panel + p.depth * kColumns : p.next;
+    for (std::int64_t g = 0; g < groups.count; ++g) {
+      // A single group runs ahead of itself; several share the work of fetching the next panel.
+      const std::int64_t offset = p.depth * kRowBytes / groups.count * g;
+      Ahead ahead{reinterpret_cast<std::uintptr_t>(next) + static_cast<std::uintptr_t>(offset),
+                  static_cast<std::uintptr_t>(kRowBytes / groups.count)};
+      if (groups.count == 1) {
+        ahead.address = reinterpret_cast<std::uintptr_t>(panel) + (p.rows <= 2 ? 4096U : 8192U);
+      }
+      const std::int64_t first = groups.first(g);
+      const std::int64_t num_rows = groups.first(g + 1) - first;
+      tile_of<Simd::kMaxRows>(num_rows, p.x + first * p.depth, panel, p.depth, ahead, sums);
+      finish_tile(p, i, first, num_rows, sums);
+    }
+  }
+}
+
+void run(const Product& p) {
+  if (p.rows == 0) return;
+  return p.bfloat16 ? run_panels<std::uint16_t>(p) : run_panels<float>(p);
+}
+}  // namespace
+}  // namespace switchyard::experts::panel

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels for any processor: vectors of four by the compiler's own extension, and a fused
+// multiply-add that is exact whether or not the processor has one.
+#include <cstdint>
+
+#include "experts/kernels/math.hpp"
+#include "experts/kernels/panel.hpp"
+
+namespace switchyard::experts::panel {
+namespace {
+struct Simd {
+  using Float [[gnu::vector_size(16)]] = float;
+  using Bits [[gnu::vector_size(16)]] = std::uint32_t;
+  static constexpr int kLanes = 4;
+  static constexpr unsigned kMaxRows = 4;
+
+  static Float set(float x) { return Float{x, x, x, x}; }
+  static Float load(const float* p) {
+    Float x;
+    __builtin_memcpy(&x, p, sizeof x);
+    return x;
+  }
+  static void store(float* p, Float x) { __builtin_memcpy(p, &x, sizeof x); }
+  static void store_unaligned(float* p, Float x) { __builtin_memcpy(p, &x, sizeof x); }
+  static Float add(Float a, Float b) { return a + b; }
+  static Float sub(Float a, Float b) { return a - b; }
+  static Float mul(Float a, Float b) { return a * b; }
+  static Float div(Float a, Float b) { return a / b; }
+  static Float select(Bits mask, Float a, Float b) {
+    return __builtin_bit_cast(
+        Float, (mask & __builtin_bit_cast(Bits, a)) | (~mask & __builtin_bit_cast(Bits, b)));
+  }
+  static Float min(Float a, Float b) { return select(__builtin_bit_cast(Bits, a < b), a, b); }
+  static Float max(Float a, Float b) { return select(__builtin_bit_cast(Bits, a > b), a, b); }
+  static Float negative_magnitude(Float x) {
+    return __builtin_bit_cast(Float, __builtin_bit_cast(Bits, x) | 0x80000000U);
+  }
+  static Float where_positive(Float x, Float a, Float b) {
+    return select(__builtin_bit_cast(Bits, x > 0.0F), a, b);
+  }
+  static Float shift_bits_left_23(Float x) {
+    return __builtin_bit_cast(Float, __builtin_bit_cast(Bits, x) << 23U);
+  }
+  static void load_weights(const float* row, int part, Float& low, Float& high) {
+    low = load(row + part * kLanes);
+    high = load(row + 16 + part * kLanes);
+  }
+  static void load_weights(const std::uint16_t* row, int part, Float& low, Float& high) {
+    const std::uint16_t* p = row + part * 2 * kLanes;
+    low = __builtin_bit_cast(Float, Bits{p[0], p[2], p[4], p[6]} << 16U);
+    high = __builtin_bit_cast(Float, Bits{p[1], p[3], p[5], p[7]} << 16U);
+  }
+
+#if defined(__FP_FAST_FMAF) || defined(__aarch64__)
+  static Float fma(Float a, Float b, Float c) {
+    return Float{__builtin_fmaf(a[0], b[0], c[0]), __builtin_fmaf(a[1], b[1], c[1]),
+                 __builtin_fmaf(a[2], b[2], c[2]), __builtin_fmaf(a[3], b[3], c[3])};
+  }
+#else
+  using Double [[gnu::vector_size(16)]] = double;
+  using Wide [[gnu::vector_size(16)]] = std::int64_t;
+
+  /// a * b is exact in double; the sum is rounded to odd there (Boldo and Melquiond 2008), which
+  /// keeps enough to round it correctly once more, to float32.
+  static Double sum_to_odd(Double product, Double c) {
+    const Double sum = product + c;
+    const Double back = sum - product;
+    const Double lost = (product - (sum - back)) + (c - back);
+    const Wide bits = __builtin_bit_cast(Wide, sum);
+    const Wide inexact = (lost < 0.0) | (lost > 0.0);  // false for a nan
+    const Wide inwards = (lost < 0.0) ^ (sum < 0.0);   // -1: the exact sum is nearer to zero
+    const Wide even = ((bits & 1) - 1) & inexact;
+    return __builtin_bit_cast(Double, bits + (even & (inwards | 1)));
+  }
+  static Float fma(Float a, Float b, Float c) {
+    Float result;
+    for (int half = 0; half < 4; half += 2) {
+      const Double wide_a{a[half], a[half + 1]};
+      const Double wide_b{b[half], b[half + 1]};
+      const Double sum = sum_to_odd(wide_a * wide_b, Double{c[half], c[half + 1]});
+      result[half] = static_cast<float>(sum[0]);
+      result[half + 1] = static_cast<float>(sum[1]);
+    }
+    return result;
+  }
+#endif
+};
+
+/// One Philox counter.
+struct Lanes {
+  using Word = std::uint64_t;
+  static constexpr std::uint64_t kBlocks = 1;
+
+  static Word set(std::uint64_t x) { return x; }
+  static Word count_from(std::uint64_t first) { return first; }
+  static Word multiply(Word a, Word b) { return (a & 0xffffffffU) * (b & 0xffffffffU); }
+  static Word high(Word a) { return a >> 32U; }
+  static Word add(Word a, Word b) { return a + b; }
+  static Word exclusive_or(Word a, Word b, Word c) { return a ^ b ^ c; }
+  static void store(Word a, Word b, Word c, Word d, float scale, float amplitude, float* out) {
+    const Word words[4] = {a, b, c, d};
+    for (int i = 0; i < 4; ++i) {
+      const auto word = static_cast<std::int32_t>(static_cast<std::uint32_t>(words[i]));
+      out[i] = static_cast<float>(word >> 8) * scale * amplitude;
+    }
+  }
+};
+}  // namespace
+}  // namespace switchyard::experts::panel
+
+#include "experts/kernels/panel.inl"
+#include "experts/kernels/philox.inl"
+
+namespace switchyard::experts::panel {
+Kernels portable_kernels() {
+  return {Simd::kMaxRows, pack_rows, run, fill};
+}
+}  // namespace switchyard::experts::panel
