@@ -26,18 +26,27 @@ function(switchyard_folder name)
   target_link_libraries(switchyard_${name} PRIVATE $<BUILD_INTERFACE:switchyard_options>)
 endfunction()
 
-# switchyard_protos(comm comm/wire.proto ...): generated code as a target of its own, without our
-# warnings; linked into the folder's library and seen by its .cpp files only.
+# switchyard_protos(comm /path/comm/wire.proto ...): generated code as a target of its own, without
+# our warnings; linked into the folder's library and seen by its .cpp files only, as
+# "comm/wire.pb.h". Imports are written from the root as well.
 function(switchyard_protos name)
-  add_library(switchyard_${name}_protos OBJECT ${ARGN})
+  set(generated)
+  foreach(proto ${ARGN})
+    cmake_path(RELATIVE_PATH proto BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE stem)
+    cmake_path(REMOVE_EXTENSION stem LAST_ONLY)
+    set(outputs ${PROJECT_BINARY_DIR}/protos/${stem}.pb.cc ${PROJECT_BINARY_DIR}/protos/${stem}.pb.h)
+    add_custom_command(OUTPUT ${outputs}
+      COMMAND protobuf::protoc --cpp_out=${PROJECT_BINARY_DIR}/protos -I${PROJECT_SOURCE_DIR} ${proto}
+      DEPENDS ${proto} protobuf::protoc COMMENT "Generating ${stem}.pb.cc" VERBATIM)
+    list(APPEND generated ${outputs})
+  endforeach()
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/protos)
+  add_library(switchyard_${name}_protos OBJECT ${generated})
   target_include_directories(switchyard_${name}_protos SYSTEM PUBLIC ${PROJECT_BINARY_DIR}/protos
     ${Protobuf_INCLUDE_DIRS})
   if(SWITCHYARD_SANITIZE)
     target_compile_options(switchyard_${name}_protos PRIVATE -fsanitize=${SWITCHYARD_SANITIZE})
   endif()
-  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/protos)
-  protobuf_generate(TARGET switchyard_${name}_protos IMPORT_DIRS ${PROJECT_SOURCE_DIR}
-    PROTOC_OUT_DIR ${PROJECT_BINARY_DIR}/protos)
   target_sources(switchyard_${name} PRIVATE $<TARGET_OBJECTS:switchyard_${name}_protos>)
   target_include_directories(switchyard_${name} SYSTEM PRIVATE ${PROJECT_BINARY_DIR}/protos)
   target_link_libraries(switchyard_${name} PUBLIC protobuf::libprotobuf)
