@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/status.hpp"
+
+#include <optional>
+#include <stdexcept>
+#include <system_error>
+
+#include "comm/error.hpp"
+
+namespace switchyard::runtime {
+
+int status_of(const std::exception& error) {
+  if (const auto* shared = dynamic_cast<const comm::CollectiveError*>(&error)) {
+    return shared->status();
+  }
+  if (dynamic_cast<const comm::TemporaryError*>(&error) != nullptr) return kTemporary;
+  if (dynamic_cast<const std::invalid_argument*>(&error) != nullptr) return kUsage;
+  if (dynamic_cast<const std::system_error*>(&error) != nullptr) return kIo;
+  return kInternal;
+}
+
+comm::Problem problem_of(const std::exception& error) {
+  return {.status = status_of(error), .message = error.what()};
+}
+
+void together(comm::Group& group, const std::function<void()>& body) {
+  std::optional<comm::Problem> problem;
+  try {
+    body();
+  } catch (const std::exception& error) {
+    problem = problem_of(error);
+  }
+  comm::agree(group, problem);
+}
+}  // namespace switchyard::runtime
