@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 
 namespace switchyard::comm {
 
@@ -14,9 +15,23 @@ class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(std::size_t bytes) { resize(bytes); }
+  /// The source is left empty, and may be resized again.
+  Buffer(Buffer&& other) noexcept
+      : data_(std::move(other.data_)),
+        size_(std::exchange(other.size_, 0)),
+        capacity_(std::exchange(other.capacity_, 0)) {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    data_ = std::move(other.data_);
+    size_ = std::exchange(other.size_, 0);
+    capacity_ = std::exchange(other.capacity_, 0);
+    return *this;
+  }
+  ~Buffer() = default;
 
   /// What it held is lost when it has to grow.
   void resize(std::size_t bytes);
+  /// Gives the bytes up without freeing them: somebody may still write to them.
+  void abandon() noexcept;
   [[nodiscard]] std::byte* data() { return data_.get(); }
   [[nodiscard]] const std::byte* data() const { return data_.get(); }
   [[nodiscard]] std::size_t size() const { return size_; }

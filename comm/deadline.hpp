@@ -12,8 +12,8 @@ namespace switchyard::comm {
 
 /// Where a rank is in its program, for whoever has to explain a hang.
 struct Position {
-  std::int64_t step = -1;        ///< -1: before the first
-  std::int64_t layer = -1;       ///< -1: outside any layer
+  std::int64_t step = -1;            ///< -1: before the first
+  std::int64_t layer = -1;           ///< -1: outside any layer
   std::string_view phase = "start";  ///< a literal: it outlives the position
 };
 

@@ -70,7 +70,8 @@ class Group {
   /// channel) arrive in the order in which they were started.
   [[nodiscard]] virtual Pending send(int to, Channel channel, Buffer buffer, Extent extent) = 0;
   /// Starts to receive exactly extent.bytes() into `buffer`, which is grown if need be.
-  [[nodiscard]] virtual Pending receive(int from, Channel channel, Buffer buffer, Extent extent) = 0;
+  [[nodiscard]] virtual Pending receive(int from, Channel channel, Buffer buffer,
+                                        Extent extent) = 0;
 
   /// Waits for one, or for all, within the deadline; complete messages keep their buffers.
   void wait(Pending& pending);
@@ -85,4 +86,8 @@ class Group {
   Deadline deadline_;
   int next_channel_ = static_cast<int>(kFirstExchange);
 };
+
+/// What every kind of group asks of a message before it starts one.
+/// @throws std::invalid_argument  "send: got 3000000000 rows of 1 bytes for rank 1, want 0 to ..."
+void require_message(const char* where, const Group& group, int peer, const Extent& extent);
 }  // namespace switchyard::comm

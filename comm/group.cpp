@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "comm/group.hpp"
+
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "comm/words.hpp"
+
+namespace switchyard::comm {
+
+void Group::wait(Pending& pending) {
+  wait_all({&pending, 1});
+}
+
+void Group::wait_all(std::span<Pending> pendings) {
+  const auto done = [pendings] {
+    bool all = true;
+    for (Pending& pending : pendings) all = pending.test() && all;  // each test moves its message
+    return all;
+  };
+  const auto whom = [pendings] {
+    std::vector<int> ranks;
+    for (Pending& pending : pendings) {
+      if (!pending.test()) ranks.push_back(pending.peer());
+    }
+    return rank_names(ranks);
+  };
+  deadline_.wait(done, whom);
+}
+
+Channel Group::new_channel() {
+  if (next_channel_ == std::numeric_limits<int>::max()) {
+    throw std::invalid_argument("group: no channel left");
+  }
+  return Channel{next_channel_++};
+}
+
+void require_message(const char* where, const Group& group, int peer, const Extent& extent) {
+  constexpr std::int64_t kMax = std::numeric_limits<int>::max();
+  if (peer < 0 || peer >= group.size()) {
+    throw std::invalid_argument(std::string(where) + ": rank is " + std::to_string(peer) +
+                                ", want 0 to " + std::to_string(group.size() - 1));
+  }
+  if (extent.rows < 0 || extent.rows > kMax || extent.row_bytes < 1 || extent.row_bytes > kMax) {
+    throw std::invalid_argument(std::string(where) + ": got " + std::to_string(extent.rows) +
+                                " rows of " + std::to_string(extent.row_bytes) +
+                                " bytes for rank " + std::to_string(peer) +
+                                ", want 0 to 2147483647 rows of 1 to 2147483647 bytes");
+  }
+}
+}  // namespace switchyard::comm
