@@ -2,20 +2,22 @@
 #pragma once
 /// @file
 /// MPI: the environment of a process and the group over a communicator. The door to mpi.h.
-#include <mpi.h>
-
 #include <chrono>
+#include <cstdint>
+#include <map>
 #include <memory>
+#include <mpi.h>
 #include <string>
 
 #include "comm/group.hpp"
+#include "comm/mpi_handle.hpp"
 
 namespace switchyard::comm {
 
 inline constexpr std::chrono::seconds kDefaultDeadline{60};
 
 /// MPI_Init_thread(FUNNELED) and MPI_Finalize, for programs that are ours. A library user who has
-/// called MPI_Init never needs it.
+/// called MPI_Init never needs it; if there is one all the same, it leaves MPI running.
 class Environment {
  public:
   Environment();
@@ -25,6 +27,9 @@ class Environment {
 
   /// Ends the job at once with this status; does not return. For the top of a program.
   [[noreturn]] static void abort(int status);
+
+ private:
+  bool owns_ = false;  ///< this object called MPI_Init and will call MPI_Finalize
 };
 
 /// "Open MPI 4.1.4"; needs no MPI_Init.
@@ -44,10 +49,16 @@ class MpiGroup final : public Group {
   [[nodiscard]] Pending send(int to, Channel channel, Buffer buffer, Extent extent) override;
   [[nodiscard]] Pending receive(int from, Channel channel, Buffer buffer, Extent extent) override;
   [[nodiscard]] MPI_Comm handle() const { return comm_; }
+  /// One row of this many bytes as one item of MPI's. The group keeps and frees it.
+  [[nodiscard]] MPI_Datatype row_type(std::int64_t row_bytes);
 
  private:
+  [[nodiscard]] int tag(Channel channel) const;
+
   MPI_Comm comm_ = MPI_COMM_NULL;
   int rank_ = 0;
   int size_ = 1;
+  int tag_limit_ = 32767;  ///< the least that MPI promises
+  std::map<std::int64_t, Datatype> row_types_;
 };
 }  // namespace switchyard::comm
