@@ -4,6 +4,7 @@
 /// Ranks as threads of one process: for tests, for one process that plays many, and for TSan.
 #include <chrono>
 #include <functional>
+#include <memory>
 
 #include "comm/group.hpp"
 
@@ -13,6 +14,10 @@ namespace switchyard::comm {
 /// one throws, the others' waits end with a TemporaryError; the first exception is rethrown.
 void run_local(int ranks, const std::function<void(Group&)>& body,
                std::chrono::milliseconds limit = std::chrono::seconds(60));
+
+/// True if the ranks of this group are threads of one process, so that an address of one is good
+/// for all.
+[[nodiscard]] bool is_local(const Group& group);
 
 /// A group of one that needs nobody.
 [[nodiscard]] std::unique_ptr<Group> solo_group();
