@@ -3,11 +3,13 @@
 /// @file
 /// The few things that all ranks do together, off the data path. Built from bounded messages, so
 /// that a rank that never comes ends in a DeadlineError and not in a hang.
+#include <cstddef>
 #include <cstring>
 #include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "comm/group.hpp"
@@ -16,7 +18,8 @@ namespace switchyard::comm {
 
 /// Everyone's bytes, by rank, on every rank. Sizes may differ.
 [[nodiscard]] std::vector<std::vector<std::byte>> allgather(Group& group,
-                                                            std::span<const std::byte> mine);
+                                                            std::span<const std::byte> mine,
+                                                            Channel channel = kCollectives);
 /// Everyone's bytes on rank 0, by rank; empty elsewhere.
 [[nodiscard]] std::vector<std::vector<std::byte>> gather(Group& group,
                                                          std::span<const std::byte> mine);
@@ -27,7 +30,7 @@ void barrier(Group& group);
 
 /// allgather of arrays of plain values.
 template <class T>
-  requires std::is_trivially_copyable_v<T>
+requires std::is_trivially_copyable_v<T>
 [[nodiscard]] std::vector<std::vector<T>> allgather_values(Group& group, std::span<const T> mine) {
   std::vector<std::vector<T>> all;
   for (const auto& bytes : allgather(group, std::as_bytes(mine))) {
@@ -44,7 +47,7 @@ struct Problem {
   std::string message;
 };
 
-/// If any rank has a problem, all ranks throw the same CollectiveError: the lowest such rank's words
-/// and status, with how many others had one.
+/// If any rank has a problem, all ranks throw the same CollectiveError: the lowest such rank's
+/// words and status, with how many others had one.
 void agree(Group& group, const std::optional<Problem>& mine);
 }  // namespace switchyard::comm

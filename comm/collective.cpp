@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "comm/collective.hpp"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "comm/error.hpp"
+#include "comm/words.hpp"
+
+// Binomial trees with rank 0 at the root: rank r's parent is r without its lowest set bit, and the
+// subtree under r holds the consecutive ranks from r up to r + that bit. All ranks call the same
+// collectives in the same order and messages of a pair keep theirs, so nothing needs a number.
+
+namespace switchyard::comm {
+namespace {
+using Bytes = std::vector<std::byte>;
+
+// A payload of any size goes in pieces, so that no count comes near 2^31.
+constexpr std::size_t kPiece = std::size_t{1} << 28;
+
+int lowest_bit(int rank, int size) {
+  if (rank > 0) return rank & -rank;
+  int bit = 1;
+  while (bit < size) bit *= 2;
+  return bit;
+}
+
+void send_bytes(Group& group, int to, Channel channel, std::span<const std::byte> bytes) {
+  for (std::size_t at = 0; at < bytes.size(); at += kPiece) {
+    const std::size_t length = std::min(kPiece, bytes.size() - at);
+    Buffer buffer(length);
+    std::memcpy(buffer.data(), bytes.data() + at, length);
+    Pending pending = group.send(to, channel, std::move(buffer),
+                                 Extent{.row_bytes = 1, .rows = static_cast<std::int64_t>(length)});
+    group.wait(pending);
+  }
+}
+
+void receive_bytes(Group& group, int from, Channel channel, std::span<std::byte> bytes) {
+  for (std::size_t at = 0; at < bytes.size(); at += kPiece) {
+    const std::size_t length = std::min(kPiece, bytes.size() - at);
+    Pending pending =
+        group.receive(from, channel, Buffer(length),
+                      Extent{.row_bytes = 1, .rows = static_cast<std::int64_t>(length)});
+    group.wait(pending);
+    const Buffer piece = pending.take();
+    std::memcpy(bytes.data() + at, piece.data(), length);
+  }
+}
+
+/// The bytes of consecutive ranks, one after the other.
+struct Sheaf {
+  std::vector<std::uint64_t> sizes;
+  Bytes bytes;
+};
+
+void send_sheaf(Group& group, int to, Channel channel, const Sheaf& sheaf) {
+  send_bytes(group, to, channel, std::as_bytes(std::span(sheaf.sizes)));
+  send_bytes(group, to, channel, sheaf.bytes);
+}
+
+/// Appends what `from` has for `ranks` ranks.
+void receive_sheaf(Group& group, int from, Channel channel, int ranks, Sheaf& sheaf) {
+  const std::size_t had = sheaf.sizes.size();
+  sheaf.sizes.resize(had + static_cast<std::size_t>(ranks));
+  const std::span<std::uint64_t> sizes = std::span(sheaf.sizes).subspan(had);
+  receive_bytes(group, from, channel, std::as_writable_bytes(sizes));
+  std::uint64_t total = 0;
+  for (const std::uint64_t size : sizes) total += size;
+  const std::size_t at = sheaf.bytes.size();
+  sheaf.bytes.resize(at + total);
+  receive_bytes(group, from, channel, std::span(sheaf.bytes).subspan(at));
+}
+
+/// On rank 0 everyone's, elsewhere what the subtree had.
+Sheaf gather_sheaf(Group& group, std::span<const std::byte> mine, Channel channel) {
+  Sheaf sheaf{.sizes = {mine.size()}, .bytes = {mine.begin(), mine.end()}};
+  const int rank = group.rank();
+  const int size = group.size();
+  const int below = lowest_bit(rank, size);
+  for (int bit = 1; bit < below && rank + bit < size; bit *= 2) {
+    receive_sheaf(group, rank + bit, channel, std::min(bit, size - rank - bit), sheaf);
+  }
+  if (rank > 0) send_sheaf(group, rank - below, channel, sheaf);
+  return sheaf;
+}
+
+/// `sheaf` of rank 0, with as many entries as `entries`, on every rank.
+void spread_sheaf(Group& group, Sheaf& sheaf, int entries, Channel channel) {
+  const int rank = group.rank();
+  const int below = lowest_bit(rank, group.size());
+  if (rank > 0) {
+    sheaf = {};
+    receive_sheaf(group, rank - below, channel, entries, sheaf);
+  }
+  for (int bit = below / 2; bit >= 1; bit /= 2) {  // the largest subtree first: it takes longest
+    if (rank + bit < group.size()) send_sheaf(group, rank + bit, channel, sheaf);
+  }
+}
+
+std::vector<Bytes> untie(const Sheaf& sheaf) {
+  std::vector<Bytes> all;
+  auto at = sheaf.bytes.begin();
+  for (const std::uint64_t size : sheaf.sizes) {
+    const auto end = at + static_cast<std::ptrdiff_t>(size);
+    all.emplace_back(at, end);
+    at = end;
+  }
+  return all;
+}
+}  // namespace
+
+std::vector<Bytes> allgather(Group& group, std::span<const std::byte> mine, Channel channel) {
+  Sheaf sheaf = gather_sheaf(group, mine, channel);
+  spread_sheaf(group, sheaf, group.size(), channel);
+  return untie(sheaf);
+}
+
+std::vector<Bytes> gather(Group& group, std::span<const std::byte> mine) {
+  const Sheaf sheaf = gather_sheaf(group, mine, kCollectives);
+  if (group.rank() > 0) return std::vector<Bytes>(static_cast<std::size_t>(group.size()));
+  return untie(sheaf);
+}
+
+Bytes broadcast(Group& group, std::span<const std::byte> bytes) {
+  Sheaf sheaf;
+  if (group.rank() == 0) sheaf = {.sizes = {bytes.size()}, .bytes = {bytes.begin(), bytes.end()}};
+  spread_sheaf(group, sheaf, 1, kCollectives);
+  return std::move(sheaf.bytes);
+}
+
+void barrier(Group& group) {
+  Sheaf sheaf = gather_sheaf(group, {}, kCollectives);
+  spread_sheaf(group, sheaf, group.size(), kCollectives);
+}
+
+void agree(Group& group, const std::optional<Problem>& mine) {
+  Bytes words;  // nothing: no problem; else the status in four bytes, then the message
+  if (mine.has_value()) {
+    const std::int32_t status = mine->status;
+    words.resize(sizeof status + mine->message.size());
+    std::memcpy(words.data(), &status, sizeof status);
+    if (!mine->message.empty()) {
+      std::memcpy(words.data() + sizeof status, mine->message.data(), mine->message.size());
+    }
+  }
+  const std::vector<Bytes> all = allgather(group, words);
+  const auto first = std::ranges::find_if(all, [](const Bytes& bytes) { return !bytes.empty(); });
+  if (first == all.end()) return;
+  const auto others =
+      std::count_if(first + 1, all.end(), [](const Bytes& b) { return !b.empty(); });
+  std::int32_t status = 0;
+  if (first->size() < sizeof status) throw ProtocolError("agree: a problem without a status");
+  std::memcpy(&status, first->data(), sizeof status);
+  std::string message(first->size() - sizeof status, '\0');
+  if (!message.empty()) std::memcpy(message.data(), first->data() + sizeof status, message.size());
+  const int rank = static_cast<int>(first - all.begin());
+  message = "rank " + std::to_string(rank) + ": " + message;
+  if (others > 0) message += " (and " + counted(others, "other rank") + ")";
+  throw CollectiveError(rank, status, message);
+}
+}  // namespace switchyard::comm
