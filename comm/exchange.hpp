@@ -14,30 +14,30 @@
 
 namespace switchyard::comm {
 
-/// What this rank gives in one round. Rows are named, not copied: row i lies at base + i * row_bytes
-/// and must stay until collect() has returned.
+/// What this rank gives in one round. Rows are named, not copied: row i lies at base + i *
+/// row_bytes and must stay until collect() has returned.
 struct Offer {
   const std::byte* base = nullptr;
-  std::int64_t row_bytes = 0;               ///< the same on every rank; a multiple of 4
-  std::vector<std::int64_t> row_offsets;    ///< [size + 1], into `rows`; starts at 0, never falls
-  std::vector<std::int64_t> rows;           ///< rows for rank 0, then for rank 1, ...
-  std::vector<std::int64_t> note_offsets;   ///< [size + 1], in bytes into `notes`
-  std::vector<std::byte> notes;             ///< what each rank is told about its rows; opaque
-  std::vector<std::int64_t> results;        ///< [size], result rows that each rank will return
-  bool more = false;                        ///< this rank has another round after this one
+  std::int64_t row_bytes = 0;              ///< the same on every rank; a multiple of 4
+  std::vector<std::int64_t> row_offsets;   ///< [size + 1], into `rows`; starts at 0, never falls
+  std::vector<std::int64_t> rows;          ///< rows for rank 0, then for rank 1, ...
+  std::vector<std::int64_t> note_offsets;  ///< [size + 1], in bytes into `notes`
+  std::vector<std::byte> notes;            ///< what each rank is told about its rows; opaque
+  std::vector<std::int64_t> results;       ///< [size], result rows that each rank will return
+  bool more = false;                       ///< this rank has another round after this one
 };
 
 /// What the others gave. Addresses and notes are valid until collect() has returned.
 struct Delivery {
-  std::vector<std::int64_t> row_offsets;      ///< [size + 1], into `rows`
-  std::vector<const std::byte*> rows;         ///< by source rank, in the order it named them
+  std::vector<std::int64_t> row_offsets;          ///< [size + 1], into `rows`
+  std::vector<const std::byte*> rows;             ///< by source rank, in the order it named them
   std::vector<std::span<const std::byte>> notes;  ///< [size]
-  std::vector<std::int64_t> results;          ///< [size], result rows that each rank expects
-  bool more = false;                          ///< some rank has another round
+  std::vector<std::int64_t> results;              ///< [size], result rows that each rank expects
+  bool more = false;                              ///< some rank has another round
 };
 
-/// Counted since construction, for this rank. Wire bytes left it for another rank, headers and notes
-/// included; rows that stay here are not in them.
+/// Counted since construction, for this rank. Wire bytes left it for another rank, headers and
+/// notes included; rows that stay here are not in them.
 struct Traffic {
   std::int64_t wire_bytes = 0;
   std::int64_t messages = 0;
