@@ -31,7 +31,9 @@ class Router {
   /// With kExpertChoice there are no slots yet, and with a capacity rule none is dropped yet: see
   /// needs_whole_batch and apply_batch_rule.
   /// @param tokens  [tokens, hidden]
-  /// @throws std::invalid_argument  "token 17: logit of expert 3 is nan, want a finite one or -inf"
+  /// @throws std::invalid_argument  "token 17: logit of expert 3 is nan, want a finite number or
+  /// -inf"
+  /// @throws std::invalid_argument  "token 17: 1 of 8 logits are finite, want at least 2"
   [[nodiscard]] Routing route(MatrixView<const float> tokens) const;
 
   /// The same from given logits [tokens, all experts], for tests and for callers with their own.
@@ -54,9 +56,13 @@ class Router {
 
 /// Takes that decision. A pure function of the whole batch.
 /// @param whole  the routing of all tokens of all ranks, in global token order
-/// @throws std::invalid_argument  a rule that does not fit (deepspeed-top2 with k = 3)
+/// Capacity rules change slots in place; expert choice makes them. Reads the scores (flaxformer and
+/// colossal do not), and for expert choice and recycle the logits too, which say who is hidden.
+/// @throws std::invalid_argument  a rule that does not fit (deepspeed-top2 with k = 3), or a matrix
+///         that the rule needs and that is not there
 void apply_batch_rule(const RouterSpec& spec, Routing& whole);
 
-/// Capacity of one expert (kDeviceBudget: of one device) for a routing group of `tokens`.
+/// Capacity of one expert (kDeviceBudget: of one device) for a routing group of `tokens`; all of
+/// them where nothing is dropped.
 [[nodiscard]] std::int64_t capacity_of(const RouterSpec& spec, std::int64_t tokens);
 }  // namespace switchyard::experts

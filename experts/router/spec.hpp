@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /// @file
-/// A router as data: which small steps it is made of, in the order in which they run. A model family
-/// is a composition of these and never a branch on its name.
+/// A router as data: which small steps it is made of, in the order in which they run. A model
+/// family is a composition of these and never a branch on its name.
 #include <cstdint>
 
 namespace switchyard::experts {
@@ -30,23 +30,25 @@ enum class GateOn { kOutput, kInput };
 /// source of each. All are defined over the whole batch in global token order, or over consecutive
 /// groups of `group_tokens`.
 enum class CapacityRule {
-  kNone,                ///< dropless
-  kDeepspeedTop2,       ///< C = max(min, ceil(T/E cf k)); first choices first; survivors renormalised
-  kDeepspeedProbs,      ///< same C; each expert keeps its C largest gates; survivors renormalised
-  kDeepspeedPosition,   ///< same C; token order; survivors renormalised
-  kFlaxformer,          ///< C = max(4, round-half-even(cf T/E)); first choices first; raw weights
-  kColossal,            ///< C = floor(k cf T/E), + 1 if odd, at least 4; first choices first; raw
-  kDeviceBudget,        ///< budget a group of experts = ceil(cf T k / devices); lowest scores dropped
-  kRecycle,             ///< top-1; a token whose expert is full goes to a random one with free slots
+  kNone,            ///< dropless
+  kDeepspeedTop2,   ///< C = max(min, ceil(T/E cf k)); first choices first; survivors renormalised
+  kDeepspeedProbs,  ///< same C; each expert keeps its C largest gates; survivors renormalised
+  kDeepspeedPosition,  ///< same C; token order; survivors renormalised
+  kFlaxformer,         ///< C = max(4, round-half-even(cf T/E)); first choices first; raw weights
+  kColossal,           ///< C = floor(k cf T/E), + 1 if odd, at least 4; first choices first; raw
+  kDeviceBudget,  ///< budget a group of experts = ceil(cf T k / devices); lowest scores dropped
+  kRecycle,  ///< same C; top-1; a token whose expert is full goes to a random one with free slots
 };
 
 struct CapacitySpec {
   CapacityRule rule = CapacityRule::kNone;
-  double factor = 0;             ///< rows over the fair share; 0: dropless, whatever the rule
-  std::int64_t min_capacity = 0;
-  std::int64_t devices = 0;      ///< kDeviceBudget: groups of consecutive experts
-  std::int64_t group_tokens = 0; ///< 0: the whole batch is one group
-  std::uint64_t seed = 0;        ///< kRecycle: the shuffle
+  /// Rows over the fair share; 0: dropless, whatever the rule (kExpertChoice needs one, and no
+  /// rule). It means its shortest decimal: 1.1 * 10 is 11.
+  double factor = 0;
+  std::int64_t min_capacity = 0;  ///< of the deepspeed rules and kRecycle
+  std::int64_t devices = 0;       ///< kDeviceBudget: groups of consecutive experts
+  std::int64_t group_tokens = 0;  ///< 0: the whole batch is one group
+  std::uint64_t seed = 0;         ///< kRecycle: the shuffle
 };
 
 struct RouterSpec {
@@ -58,7 +60,7 @@ struct RouterSpec {
   LogitTransform transform = LogitTransform::kNone;
   float transform_value = 1;
   Scoring scoring = Scoring::kSoftmax;
-  std::int64_t groups = 1;       ///< consecutive, equal groups of experts; 1: no group filter
+  std::int64_t groups = 1;  ///< consecutive, equal groups of experts; 1: no group filter
   std::int64_t groups_kept = 1;
   GroupScore group_score = GroupScore::kNone;
   Choice choice = Choice::kTopK;
