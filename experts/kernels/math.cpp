@@ -6,11 +6,14 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 namespace switchyard::experts::portable {
 namespace {
 
 constexpr double kTwoOverSqrtPi = 1.1283791670955126;
+constexpr double kLn2High = 0x1.62e42feep-1;  // 32 bits: its product with an exponent is exact
+constexpr double kLn2Low = 0x1.a39ef35793c76p-33;
 constexpr double kSqrtHalf = 0.70710678118654752;
 
 double power_of_two(std::int64_t exponent) {  // exponent in [-1022, 1023]
@@ -81,11 +84,9 @@ double erfc_tail(double x) {
 
 double exp(double x) {
   constexpr double kLog2e = 1.4426950408889634;
-  constexpr double kLn2High = 0x1.62e42feep-1;  // 32 bits: its product with k is exact
-  constexpr double kLn2Low = 0x1.a39ef35793c76p-33;
   constexpr double kShift = 0x1.8p52;  // adding it rounds to an integer
   if (!(x == x)) return x;
-  if (x > 710.0) return std::bit_cast<double>(0x7ffULL << 52U);
+  if (x > 710.0) return std::numeric_limits<double>::infinity();
   if (x < -746.0) return 0.0;
   const double k = (x * kLog2e + kShift) - kShift;
   const double high = x - k * kLn2High;
@@ -96,6 +97,30 @@ double exp(double x) {
   const auto exponent = static_cast<std::int64_t>(k);
   const std::int64_t half = exponent / 2;  // in two steps, so that a denormal is rounded once
   return value * power_of_two(half) * power_of_two(exponent - half);
+}
+
+double log(double x) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  constexpr std::array<double, 11> kSeries = {2.0 / 3,  2.0 / 5,  2.0 / 7,  2.0 / 9,
+                                              2.0 / 11, 2.0 / 13, 2.0 / 15, 2.0 / 17,
+                                              2.0 / 19, 2.0 / 21, 2.0 / 23};
+  if (!(x == x) || x == kInfinity) return x;
+  if (x <= 0.0) return x == 0.0 ? -kInfinity : std::numeric_limits<double>::quiet_NaN();
+  const bool denormal = x < 0x1p-1022;
+  auto bits = std::bit_cast<std::uint64_t>(denormal ? x * 0x1p54 : x);
+  // x = 2^k m with m in [sqrt(1/2), sqrt(2)): the upper half of sqrt(1/2) is 0x3fe6a09e.
+  bits += (0x3ff00000ULL - 0x3fe6a09eULL) << 32U;
+  const auto k =
+      static_cast<double>(static_cast<std::int64_t>(bits >> 52U) - 1023 - (denormal ? 54 : 0));
+  bits = (bits & 0xfffffffffffffULL) + (0x3fe6a09eULL << 32U);
+  const double f = std::bit_cast<double>(bits) - 1.0;
+  const double s = f / (2.0 + f);  // log m = 2 atanh s = 2 s + s^3 (2/3 + ...)
+  const double square = s * s;
+  double tail = kSeries.back();
+  for (std::size_t i = kSeries.size() - 1; i-- > 0;) tail = tail * square + kSeries[i];
+  // 2 s = f - s f: f is exact, so only the small parts are rounded.
+  const double small = s * (f - square * tail);
+  return k * kLn2High - ((small - k * kLn2Low) - f);
 }
 
 double tanh(double x) {

@@ -9,6 +9,8 @@ namespace switchyard::experts::portable {
 
 /// e^x within 1 ulp (denormal results within 1 denormal step); 0 below -745.2, inf above 709.8.
 [[nodiscard]] double exp(double x);
+/// Natural logarithm within 1 ulp; -inf at 0, a nan below.
+[[nodiscard]] double log(double x);
 /// Within 6 ulp; odd; +-1 far out.
 [[nodiscard]] double tanh(double x);
 /// Within 5 ulp; odd; +-1 far out.
