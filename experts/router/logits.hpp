@@ -17,7 +17,7 @@ void attention_logits(std::span<const float> query, std::span<const float> key,
                       std::span<const float> value, std::span<float> logits);
 
 /// @param token   its number in this batch, for the message
-/// @param wanted  how many finite logits the choice needs
+/// @param wanted  how many finite logits the choice needs; experts that choose need none
 /// @throws std::invalid_argument  "token 17: logit of expert 3 is nan, want a finite number or
 /// -inf"
 /// @throws std::invalid_argument  "token 17: 1 of 8 logits are finite, want at least 2"

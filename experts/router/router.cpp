@@ -154,7 +154,7 @@ Routing Router::route_logits(Matrix logits) const {
   Workspace space(spec_);
   for (std::int64_t t = 0; t < tokens; ++t) {
     const std::span<const float> row = std::as_const(routing.logits).row(t);
-    check_logits(t, row, slots_later ? 1 : k);
+    check_logits(t, row, k);
     transform_logits(spec_, row, space.transformed);
     score_logits(spec_, space.transformed, space.work, routing.scores.row(t));
     if (slots_later) continue;

@@ -66,7 +66,8 @@ void softmax_scores(std::span<const double> transformed, std::span<double> work,
     work[e] = hidden(transformed[e]) ? 0 : portable::exp(transformed[e] - largest);
     total += work[e];
   }
-  for (std::size_t e = 0; e < scores.size(); ++e) scores[e] = static_cast<float>(work[e] / total);
+  const double divisor = total > 0 ? total : 1;
+  for (std::size_t e = 0; e < scores.size(); ++e) scores[e] = static_cast<float>(work[e] / divisor);
 }
 
 void sigmoid_scores(std::span<const double> transformed, std::span<float> scores) {

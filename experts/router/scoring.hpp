@@ -23,7 +23,7 @@ void cap_by_tanh(std::span<double> logits, double limit);
 void transform_logits(const RouterSpec& spec, std::span<const float> logits,
                       std::span<double> transformed);
 
-/// scores = softmax over all experts; a hidden one gets exactly 0. Needs one that is not hidden.
+/// scores = softmax over all experts; a hidden one gets exactly 0.
 /// @param work  [experts], destroyed
 void softmax_scores(std::span<const double> transformed, std::span<double> work,
                     std::span<float> scores);

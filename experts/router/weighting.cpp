@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 #include "experts/kernels/math.hpp"
 
@@ -16,24 +15,8 @@ double sum(std::span<const double> weights) {
   return total;
 }
 
-// Natural logarithm of a positive number from + - * / alone: x = m 2^e with m within a factor of
-// sqrt(2) of 1, and log m = 2 atanh(s), s = (m - 1) / (m + 1), |s| < 0.172, so that twelve terms
-// do.
-double portable_log(double x) {
-  int exponent = 0;
-  double m = std::frexp(x, &exponent);
-  if (m < 0.5 * std::numbers::sqrt2) {
-    m *= 2;
-    --exponent;
-  }
-  const double s = (m - 1) / (m + 1);
-  double series = 0;
-  for (int term = 23; term >= 1; term -= 2) series = series * s * s + 1.0 / term;
-  return 2 * s * series + exponent * std::numbers::ln2;
-}
-
 double power(double base, double exponent) {
-  return base > 0 ? portable::exp(exponent * portable_log(base)) : 0;
+  return base > 0 ? portable::exp(exponent * portable::log(base)) : 0;
 }
 
 void divide(std::span<double> weights, double divisor) {

@@ -66,6 +66,12 @@ TEST(ExpertChoice, AHiddenExpertNeverTakesAToken) {
   EXPECT_THAT(weights_of(routing, 3), ElementsAre(1.0F, 0.0F));
 }
 
+TEST(ExpertChoice, ATokenThatHidesAllExpertsGetsNone) {
+  const Routing routing = route_all(expert_choice(2, 2), matrix({{kHidden, kHidden}, {0, 0}}));
+  EXPECT_THAT(routing.offsets, ElementsAre(0, 0, 2));
+  EXPECT_THAT(routing.scores.row(0), ElementsAre(0.0F, 0.0F));
+}
+
 // Groups of 2, 2 and 1 tokens, C = 1, 1 and ceil(1 / 2) = 1: each group has its own winner.
 TEST(ExpertChoice, RoutingGroupsChooseApart) {
   RouterSpec spec = expert_choice(2, 1);
