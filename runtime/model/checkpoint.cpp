@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/model/checkpoint.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <system_error>
+
+#include "runtime/model/checked_json.hpp"
+#include "runtime/model/layout.hpp"
+#include "runtime/model/layout_source.hpp"
+
+namespace switchyard::runtime {
+namespace {
+
+constexpr std::int64_t kMaxConfigBytes = 16'000'000;
+
+Model read_model(const std::filesystem::path& directory) {
+  std::error_code error;
+  const auto status = std::filesystem::status(directory, error);
+  if (error) throw std::system_error(error, directory.string());
+  if (!std::filesystem::is_directory(status)) {
+    throw std::invalid_argument(directory.string() + ": not a directory, want a checkpoint's");
+  }
+  const auto file = directory / "config.json";
+  const std::string text = read_text(file, kMaxConfigBytes);
+  static_cast<void>(parse_checked(text, file.string()));
+  try {
+    return Model::from_config_json(text, "");
+  } catch (const std::invalid_argument& problem) {
+    throw std::invalid_argument(file.string() + ": " + problem.what());
+  }
+}
+
+/// Refuses what stands among a block's tensors and is none of them: a ninth expert of eight, a
+/// scale of a quantised weight.
+void refuse_strangers(const TensorSet& tensors, const FamilyLayout& layout,
+                      const std::string& prefix, const std::set<std::string>& used) {
+  for (const std::string& name : tensors.names(prefix)) {
+    if (used.contains(name) || belongs_elsewhere(layout, prefix, name)) continue;
+    throw std::invalid_argument(tensors.at(name).file + ": tensor " + shown(name) +
+                                ": unexpected, want only what the model's " + layout.family +
+                                " block has");
+  }
+}
+}  // namespace
+
+Checkpoint::Checkpoint(const std::filesystem::path& directory)
+    : model_(read_model(directory)), tensors_(TensorSet::open_directory(directory)) {}
+
+std::unique_ptr<experts::WeightSource> Checkpoint::block(std::int64_t layer) const {
+  const std::vector<std::int64_t> layers = model_.moe_layers();
+  if (std::ranges::find(layers, layer) == layers.end()) {
+    std::string known;
+    for (const std::int64_t each : layers) known += " " + std::to_string(each);
+    throw std::invalid_argument(tensors_->where() + ": layer " + std::to_string(layer) +
+                                " has no experts, want one of" + known);
+  }
+  const std::string prefix = find_prefix(*tensors_, model_.family(), layer);
+  std::set<std::string> used;
+  auto source = block_weights(tensors_, model_, prefix, &used);
+  refuse_strangers(*tensors_, layout_of(model_.family()), prefix, used);
+  return source;
+}
+
+std::unique_ptr<experts::WeightSource> block_weights(std::shared_ptr<const TensorSet> tensors,
+                                                     const Model& model, const std::string& prefix,
+                                                     std::set<std::string>* used) {
+  const BlockPlace place{.family = model.family(), .prefix = prefix, .router = {}};
+  return block_source(std::move(tensors), place, model.block(), model.router_bias(),
+                      model.selection_bias(), used);
+}
+}  // namespace switchyard::runtime

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/model/layout_network.hpp"
+
+#include <exception>
+#include <stdexcept>
+
+#include "runtime/model/mxfp4.hpp"
+
+namespace switchyard::runtime {
+namespace {
+
+using experts::WeightView;
+
+/// One of the two branches that a fused matrix has among its outputs.
+WeightView half_of(const WeightView& both, Halves halves, bool gate) {
+  const bool first = gate != (halves == Halves::kGateSecond);
+  WeightView half = both;
+  half.out = both.out / 2;
+  std::int64_t offset = 0;
+  if (halves == Halves::kInterleaved) {
+    half.out_stride = 2 * both.out_stride;
+    offset = first ? 0 : both.out_stride;
+  } else {
+    offset = first ? 0 : half.out * both.out_stride;
+  }
+  half.data = static_cast<const std::byte*>(both.data) + offset * experts::size_of(both.type);
+  return half;
+}
+
+std::vector<float> half_of(const std::vector<float>& both, Halves halves, bool gate) {
+  const bool first = gate != (halves == Halves::kGateSecond);
+  const std::size_t size = both.size() / 2;
+  std::vector<float> half(size);
+  for (std::size_t i = 0; i < size; ++i) {
+    half[i] = halves == Halves::kInterleaved ? both[2 * i + (first ? 0 : 1)]
+                                             : both[i + (first ? 0 : size)];
+  }
+  return half;
+}
+
+/// A trilinear unit needs a third branch, a plain one has no gate to be fused with.
+bool fits_unit(const NetworkForm& form, experts::Unit unit) {
+  if (unit == experts::Unit::kPlain && form.halves != Halves::kSeparate) return false;
+  return form.linear.empty() == (unit != experts::Unit::kTrilinear);
+}
+}  // namespace
+
+NetworkReader::NetworkReader(std::shared_ptr<const TensorSet> tensors, std::string prefix,
+                             const std::vector<NetworkForm>& forms, const experts::ExpertSpec& spec,
+                             std::int64_t networks, std::set<std::string>& used)
+    : tensors_(std::move(tensors)), prefix_(std::move(prefix)), spec_(spec), networks_(networks) {
+  std::vector<NetworkForm> candidates;
+  for (const NetworkForm& form : forms) {
+    if (fits_unit(form, spec.unit)) candidates.push_back(form);
+  }
+  if (candidates.empty()) {
+    throw std::invalid_argument("layout: no tensors for a network of this unit under " + prefix_ +
+                                ", want a family that has them");
+  }
+  std::exception_ptr problem;
+  for (const NetworkForm& form : candidates) {
+    form_ = form;
+    if (!is_there()) continue;
+    try {
+      check();
+      used.merge(names());
+      return;
+    } catch (const std::invalid_argument&) {
+      if (!problem) problem = std::current_exception();
+    }
+  }
+  if (problem) std::rethrow_exception(problem);
+  form_ = candidates.front();
+  check();  // throws: says which tensor is missing
+}
+
+void NetworkReader::add_matrix(std::vector<Part>& parts, const std::string& pattern, Order order,
+                               std::int64_t out, std::int64_t in) const {
+  const bool linear = order == Order::kLinear;
+  std::vector<std::int64_t> shape = {linear ? out : in, linear ? in : out};
+  if (form_.stack == Stack::kTensor) shape.insert(shape.begin(), networks_);
+  if (form_.stack == Stack::kRows) shape.front() *= networks_;
+  if (form_.blocks.empty()) {
+    parts.push_back({pattern, "", shape});
+    return;
+  }
+  if (in % kMxfp4Block != 0) {
+    throw std::invalid_argument(tensors_->where() + ": " + pattern + form_.blocks +
+                                ": inputs, got " + std::to_string(in) + ", want a multiple of 32");
+  }
+  shape.back() /= kMxfp4Block;
+  parts.push_back({pattern + form_.scales, "U8", shape});
+  shape.push_back(kMxfp4BlockBytes);
+  parts.push_back({pattern + form_.blocks, "U8", shape});
+}
+
+std::vector<NetworkReader::Part> NetworkReader::parts() const {
+  const bool is_fused = form_.halves != Halves::kSeparate;
+  const std::int64_t gate_width = is_fused ? 2 * spec_.width : spec_.width;
+  const bool has_gate = spec_.unit != experts::Unit::kPlain;
+  std::vector<Part> parts;
+  if (has_gate) add_matrix(parts, form_.gate, form_.order, gate_width, spec_.hidden);
+  if (!is_fused) add_matrix(parts, form_.up, form_.order, spec_.width, spec_.hidden);
+  if (!form_.linear.empty()) {
+    add_matrix(parts, form_.linear, form_.order, spec_.width, spec_.hidden);
+  }
+  add_matrix(parts, form_.down, form_.down_order, spec_.hidden, spec_.width);
+  if (!spec_.biases) return parts;
+
+  const auto add_bias = [&](const std::string& pattern, std::int64_t count) {
+    std::vector<std::int64_t> shape = {count};
+    if (form_.stack != Stack::kNone) shape.insert(shape.begin(), networks_);
+    parts.push_back({bias_pattern(pattern), "", shape});
+  };
+  if (has_gate) add_bias(form_.gate, gate_width);
+  if (!is_fused) add_bias(form_.up, spec_.width);
+  add_bias(form_.down, spec_.hidden);
+  return parts;
+}
+
+std::set<std::string> NetworkReader::names() const {
+  std::set<std::string> names;
+  const std::int64_t copies = form_.stack == Stack::kNone ? networks_ : 1;
+  for (const Part& part : parts()) {
+    for (std::int64_t i = 0; i < copies; ++i) names.insert(tensor_name(prefix_, part.pattern, i));
+  }
+  return names;
+}
+
+bool NetworkReader::is_there() const {
+  for (const std::string& name : names()) {
+    if (tensors_->find(name) != nullptr) return true;
+  }
+  return false;
+}
+
+void NetworkReader::check() const {
+  const std::int64_t copies = form_.stack == Stack::kNone ? networks_ : 1;
+  for (const Part& part : parts()) {
+    for (std::int64_t i = 0; i < copies; ++i) {
+      const std::string name = tensor_name(prefix_, part.pattern, i);
+      const Tensor& tensor = tensors_->at(name);
+      if (part.dtype.empty()) {
+        require_float(tensor, name);
+      } else {
+        require_dtype(tensor, name, part.dtype);
+      }
+      require_shape(tensor, name, part.shape);
+    }
+  }
+}
+
+const Tensor& NetworkReader::tensor(const std::string& pattern, std::int64_t network) const {
+  return tensors_->at(tensor_name(prefix_, pattern, network));
+}
+
+WeightView NetworkReader::matrix(Storage& storage, const std::string& pattern, Order order,
+                                 std::int64_t out, std::int64_t in, std::int64_t network) const {
+  WeightView view{.out = out, .in = in, .out_stride = in, .in_stride = 1};
+  if (!form_.blocks.empty()) {
+    view.data = unpack(storage, pattern, out, in, network);
+    view.type = experts::DType::kBfloat16;
+    return view;
+  }
+  if (order == Order::kMatmul) {
+    view.out_stride = 1;
+    view.in_stride = out;
+  }
+  const std::int64_t first = form_.stack == Stack::kNone ? 0 : network * out * in;
+  const Numbers numbers = storage.place(tensor(pattern, network), first, out * in);
+  view.data = numbers.data;
+  view.type = numbers.type;
+  return view;
+}
+
+const void* NetworkReader::unpack(Storage& storage, const std::string& pattern, std::int64_t out,
+                                  std::int64_t in, std::int64_t network) const {
+  const auto num_blocks = static_cast<std::size_t>(out * in / kMxfp4Block);
+  const std::size_t first = static_cast<std::size_t>(network) * num_blocks;
+  const Tensor& blocks = tensor(pattern + form_.blocks, network);
+  const Tensor& scales = tensor(pattern + form_.scales, network);
+  const auto values = storage.room(out * in);
+  try {
+    decode_mxfp4(blocks.data.subspan(first * kMxfp4BlockBytes, num_blocks * kMxfp4BlockBytes),
+                 scales.data.subspan(first, num_blocks), values);
+  } catch (const std::invalid_argument& problem) {
+    throw std::invalid_argument(scales.file + ": tensor " +
+                                tensor_name(prefix_, pattern + form_.scales, network) +
+                                ", expert " + std::to_string(network) + ": " + problem.what());
+  }
+  return values.data();
+}
+
+std::vector<float> NetworkReader::bias(const std::string& pattern, std::int64_t count,
+                                       std::int64_t network) const {
+  const std::int64_t first = form_.stack == Stack::kNone ? 0 : network * count;
+  return read_floats(tensor(bias_pattern(pattern), network), first, count);
+}
+
+experts::ExpertTensors NetworkReader::read(std::int64_t network) const {
+  if (network < 0 || network >= networks_) {
+    throw std::invalid_argument(prefix_ + ": expert " + std::to_string(network) + ", want 0 to " +
+                                std::to_string(networks_ - 1));
+  }
+  const auto storage = std::make_shared<Storage>(tensors_);
+  const std::int64_t hidden = spec_.hidden;
+  const std::int64_t width = spec_.width;
+  const bool has_gate = spec_.unit != experts::Unit::kPlain;
+  experts::ExpertTensors read;
+  if (form_.halves != Halves::kSeparate) {
+    const WeightView both = matrix(*storage, form_.gate, form_.order, 2 * width, hidden, network);
+    read.gate = half_of(both, form_.halves, true);
+    read.up = half_of(both, form_.halves, false);
+  } else {
+    if (has_gate) read.gate = matrix(*storage, form_.gate, form_.order, width, hidden, network);
+    read.up = matrix(*storage, form_.up, form_.order, width, hidden, network);
+  }
+  if (!form_.linear.empty()) {
+    read.linear = matrix(*storage, form_.linear, form_.order, width, hidden, network);
+  }
+  read.down = matrix(*storage, form_.down, form_.down_order, hidden, width, network);
+  if (spec_.biases) {
+    if (form_.halves != Halves::kSeparate) {
+      const std::vector<float> both = bias(form_.gate, 2 * width, network);
+      read.gate_bias = half_of(both, form_.halves, true);
+      read.up_bias = half_of(both, form_.halves, false);
+    } else {
+      if (has_gate) read.gate_bias = bias(form_.gate, width, network);
+      read.up_bias = bias(form_.up, width, network);
+    }
+    read.down_bias = bias(form_.down, hidden, network);
+  }
+  read.keep_alive = storage;
+  return read;
+}
+}  // namespace switchyard::runtime
