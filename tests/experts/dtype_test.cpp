@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "experts/dtype.hpp"
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <gtest/gtest.h>
+#include <limits>
+
+namespace switchyard::experts {
+namespace {
+
+TEST(Bfloat16, EveryValueSurvivesTheWayOutAndBack) {
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const auto narrow = static_cast<std::uint16_t>(bits);
+    const float wide = widen_bfloat16(narrow);
+    if (std::isnan(wide)) {
+      EXPECT_TRUE(std::isnan(widen_bfloat16(narrow_bfloat16(wide)))) << bits;
+    } else {
+      EXPECT_EQ(narrow_bfloat16(wide), narrow) << bits;
+    }
+  }
+}
+
+TEST(Bfloat16, RoundsToTheNearestAndTiesToEven) {
+  // All float32 between neighbouring bfloat16, at steps that hit the middle exactly.
+  for (std::uint32_t high = 0; high < 0x7f7f; high += 37) {
+    const float below = widen_bfloat16(static_cast<std::uint16_t>(high));
+    const float above = widen_bfloat16(static_cast<std::uint16_t>(high + 1));
+    for (std::uint32_t low = 0; low < 0x10000; low += 0x400) {
+      for (const std::uint32_t off : {0U, 1U}) {
+        const auto value = std::bit_cast<float>((high << 16U) + low + off);
+        const double to_below = static_cast<double>(value) - static_cast<double>(below);
+        const double to_above = static_cast<double>(above) - static_cast<double>(value);
+        const bool up = to_above < to_below || (to_above == to_below && high % 2 == 1);
+        EXPECT_EQ(narrow_bfloat16(value), high + (up ? 1 : 0)) << std::hex << high << " " << low;
+        EXPECT_EQ(narrow_bfloat16(-value), 0x8000 + high + (up ? 1 : 0));
+      }
+    }
+  }
+}
+
+TEST(Bfloat16, TheLargestRoundToInfinityAndNansStayNans) {
+  EXPECT_EQ(narrow_bfloat16(std::numeric_limits<float>::max()), 0x7f80);
+  EXPECT_EQ(narrow_bfloat16(std::numeric_limits<float>::infinity()), 0x7f80);
+  const auto tiny_payload = std::bit_cast<float>(0x7f800001U);
+  EXPECT_TRUE(std::isnan(widen_bfloat16(narrow_bfloat16(tiny_payload))));
+  EXPECT_TRUE(std::isnan(widen_bfloat16(narrow_bfloat16(std::bit_cast<float>(0xffffffffU)))));
+}
+
+TEST(DType, NamesAndSizes) {
+  EXPECT_EQ(size_of(DType::kFloat32), 4);
+  EXPECT_EQ(size_of(DType::kBfloat16), 2);
+  EXPECT_EQ(name_of(DType::kFloat32), "float32");
+  EXPECT_EQ(name_of(DType::kBfloat16), "bfloat16");
+}
+}  // namespace
+}  // namespace switchyard::experts

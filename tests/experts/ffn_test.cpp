@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: Apache-2.0
+// PackedExpert against a scalar restatement of its contract (same bits) and of its formulas in
+// double (close), on every instruction set that the processor has.
+#include "experts/ffn.hpp"
+
+#include <cmath>
+#include <cstring>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "experts/kernels/activation.hpp"
+#include "experts/tensor.hpp"
+
+namespace switchyard::experts {
+namespace {
+
+std::vector<Isa> isas_here() {
+  std::vector<Isa> isas = {Isa::kPortable};
+  if (best_isa() >= Isa::kAvx2) isas.push_back(Isa::kAvx2);
+  if (best_isa() >= Isa::kAvx512) isas.push_back(Isa::kAvx512);
+  return isas;
+}
+
+std::vector<float> normal_values(std::int64_t count, float scale, std::mt19937& generator) {
+  std::normal_distribution<float> normal(0.0F, scale);
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+/// Weights in float32 that own themselves; views into them are an expert's tensors.
+struct Weights {
+  ExpertSpec spec;
+  std::vector<float> gate, up, linear, down;
+  ExpertTensors tensors;
+
+  Weights(const ExpertSpec& s, std::uint32_t seed) : spec(s) {
+    std::mt19937 generator(seed);
+    const float gain = 1.0F / std::sqrt(static_cast<float>(s.hidden));
+    const std::int64_t size = s.hidden * s.width;
+    const auto view = [](const std::vector<float>& values, std::int64_t out, std::int64_t in) {
+      return WeightView{values.data(), DType::kFloat32, out, in, in, 1};
+    };
+    if (s.unit != Unit::kPlain) {
+      gate = normal_values(size, 2 * gain, generator);
+      tensors.gate = view(gate, s.width, s.hidden);
+      if (s.biases) tensors.gate_bias = normal_values(s.width, 1.0F, generator);
+    }
+    up = normal_values(size, 2 * gain, generator);
+    tensors.up = view(up, s.width, s.hidden);
+    if (s.unit == Unit::kTrilinear) {
+      linear = normal_values(size, gain, generator);
+      tensors.linear = view(linear, s.width, s.hidden);
+    }
+    down = normal_values(size, 1.0F / std::sqrt(static_cast<float>(s.width)), generator);
+    tensors.down = view(down, s.hidden, s.width);
+    if (s.biases) {
+      tensors.up_bias = normal_values(s.width, 1.0F, generator);
+      tensors.down_bias = normal_values(s.hidden, 1.0F, generator);
+    }
+  }
+};
+
+/// The weight as it is stored in the panels.
+float stored_at(const WeightView& weight, DType stored, std::int64_t o, std::int64_t i) {
+  const float value = weight.at(o, i);
+  return stored == DType::kFloat32 ? value : widen_bfloat16(narrow_bfloat16(value));
+}
+
+float chain(const WeightView& weight, DType stored, std::int64_t o, std::span<const float> x) {
+  float sum = 0.0F;
+  for (std::int64_t i = 0; i < weight.in; ++i) {
+    sum = std::fma(stored_at(weight, stored, o, i), x[static_cast<std::size_t>(i)], sum);
+  }
+  return sum;
+}
+
+std::vector<float> scalar_expert(const ExpertSpec& spec, const ExpertTensors& t, DType stored,
+                                 std::span<const float> row, float gate_on_input) {
+  std::vector<float> x(row.begin(), row.end());
+  for (float& value : x) value *= gate_on_input;
+  const auto with_bias = [](float sum, const std::vector<float>& bias, std::int64_t o) {
+    return bias.empty() ? sum : sum + bias[static_cast<std::size_t>(o)];
+  };
+  std::vector<float> h(static_cast<std::size_t>(spec.width));
+  for (std::int64_t o = 0; o < spec.width; ++o) {
+    const float u = with_bias(chain(t.up, stored, o, x), t.up_bias, o);
+    float value = 0.0F;
+    if (spec.unit == Unit::kPlain) {
+      value = activate(spec.activation, u);
+    } else {
+      value = gated_unit(spec, with_bias(chain(t.gate, stored, o, x), t.gate_bias, o), u);
+    }
+    if (spec.unit == Unit::kTrilinear) value *= chain(t.linear, stored, o, x);
+    h[static_cast<std::size_t>(o)] = value;
+  }
+  std::vector<float> y(static_cast<std::size_t>(spec.hidden));
+  for (std::int64_t o = 0; o < spec.hidden; ++o) {
+    y[static_cast<std::size_t>(o)] = with_bias(chain(t.down, stored, o, h), t.down_bias, o);
+  }
+  return y;
+}
+
+/// Rows and results at odd addresses, with room between them that must stay untouched.
+struct Batch {
+  static constexpr float kUntouched = -777.0F;
+  std::int64_t hidden;
+  std::vector<float> input, output;
+  std::vector<const float*> rows;
+  std::vector<float*> results;
+
+  Batch(std::int64_t num_rows, std::int64_t h, std::uint32_t seed)
+      : hidden(h), output(static_cast<std::size_t>(num_rows * (h + 3) + 1), kUntouched) {
+    std::mt19937 generator(seed);
+    input = normal_values(num_rows * (h + 1) + 1, 1.0F, generator);
+    for (std::int64_t r = 0; r < num_rows; ++r) {
+      rows.push_back(input.data() + 1 + r * (h + 1));
+      results.push_back(output.data() + 1 + (num_rows - 1 - r) * (h + 3));
+    }
+  }
+  [[nodiscard]] std::span<const float> row(std::size_t r) const {
+    return {rows[r], static_cast<std::size_t>(hidden)};
+  }
+  [[nodiscard]] bool same(std::size_t r, const std::vector<float>& want) const {
+    return std::memcmp(results[r], want.data(), want.size() * sizeof(float)) == 0;
+  }
+  [[nodiscard]] bool strayed() const {
+    std::int64_t untouched = 0;
+    for (const float value : output) untouched += value == kUntouched ? 1 : 0;
+    return untouched != static_cast<std::int64_t>(rows.size()) * 3 + 1;
+  }
+};
+
+void expect_same_bits(const ExpertSpec& spec, const ExpertTensors& tensors, DType stored,
+                      std::int64_t num_rows, bool gates_on_input, const std::string& what) {
+  std::vector<float> gates;
+  std::mt19937 generator(3);
+  if (gates_on_input) gates = normal_values(num_rows, 1.0F, generator);
+  std::vector<std::vector<float>> want;
+  {
+    const Batch batch(num_rows, spec.hidden, 5);
+    for (std::size_t r = 0; r < batch.rows.size(); ++r) {
+      want.push_back(
+          scalar_expert(spec, tensors, stored, batch.row(r), gates.empty() ? 1.0F : gates[r]));
+    }
+  }
+  for (const Isa isa : isas_here()) {
+    Batch batch(num_rows, spec.hidden, 5);
+    AlignedBuffer scratch;
+    PackedExpert(spec, tensors, stored, isa).run(batch.rows, gates, batch.results, scratch);
+    for (std::size_t r = 0; r < want.size(); ++r) {
+      ASSERT_TRUE(batch.same(r, want[r]))
+          << what << ", " << name_of(isa) << ", row " << r << " of " << num_rows;
+    }
+    EXPECT_FALSE(batch.strayed()) << what << ", " << name_of(isa);
+  }
+}
+
+TEST(Expert, EveryShapeGivesTheBitsOfTheScalarRestatement) {
+  std::mt19937 generator(1);
+  for (std::uint32_t trial = 0; trial < 40; ++trial) {
+    ExpertSpec spec;
+    spec.hidden = static_cast<std::int64_t>(generator() % 80 + 1);
+    spec.width = static_cast<std::int64_t>(generator() % 80 + 1);
+    spec.biases = generator() % 2 == 0;
+    const Weights weights(spec, trial);
+    const DType stored = generator() % 2 == 0 ? DType::kFloat32 : DType::kBfloat16;
+    expect_same_bits(spec, weights.tensors, stored, static_cast<std::int64_t>(generator() % 40),
+                     generator() % 3 == 0,
+                     std::to_string(spec.hidden) + " x " + std::to_string(spec.width));
+  }
+}
+
+TEST(Expert, EveryUnitAndActivationGivesTheBitsOfTheScalarRestatement) {
+  for (const Unit unit : {Unit::kGated, Unit::kPlain, Unit::kTrilinear}) {
+    for (const Activation activation :
+         {Activation::kSilu, Activation::kGeluErf, Activation::kGeluTanh, Activation::kRelu,
+          Activation::kClampedSwiglu}) {
+      if (activation == Activation::kClampedSwiglu && unit != Unit::kGated) continue;
+      for (const bool biases : {false, true}) {
+        ExpertSpec spec{unit, activation, 21, 37, biases};
+        spec.swiglu_limit = 1.5F;  // so that it bites
+        expect_same_bits(spec, Weights(spec, 9).tensors, DType::kFloat32, 14, false,
+                         "unit " + std::to_string(static_cast<int>(unit)) + " activation " +
+                             std::to_string(static_cast<int>(activation)));
+      }
+    }
+  }
+}
+
+TEST(Expert, AHiddenOrAWidthOfOneWorks) {
+  for (const auto& [hidden, width] : {std::pair{1, 1}, {1, 40}, {40, 1}, {32, 16}, {33, 17}}) {
+    const ExpertSpec spec{Unit::kGated, Activation::kSilu, hidden, width, true};
+    expect_same_bits(spec, Weights(spec, 2).tensors, DType::kBfloat16, 3, true, "small");
+  }
+}
+
+double in_double(const ExpertSpec& spec, double g, double u) {
+  const double half = std::sqrt(0.5);
+  switch (spec.activation) {
+    case Activation::kSilu:
+      return g / (1 + std::exp(-g)) * u;
+    case Activation::kGeluErf:
+      return 0.5 * g * (1 + std::erf(g * half)) * u;
+    case Activation::kGeluTanh:
+      return 0.5 * g *
+             (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (g + 0.044715 * g * g * g))) * u;
+    case Activation::kRelu:
+      return std::max(g, 0.0) * u;
+    case Activation::kClampedSwiglu:
+      break;
+  }
+  const double limit = static_cast<double>(spec.swiglu_limit);
+  const double clamped = std::min(g, limit);
+  const double alpha = static_cast<double>(spec.swiglu_alpha);
+  return (std::min(std::max(u, -limit), limit) + 1) * clamped / (1 + std::exp(-alpha * clamped));
+}
+
+TEST(Expert, AgreesWithTheFormulasOfTheSpecInDouble) {
+  for (const Activation activation :
+       {Activation::kSilu, Activation::kGeluErf, Activation::kGeluTanh, Activation::kRelu,
+        Activation::kClampedSwiglu}) {
+    for (const Unit unit : {Unit::kGated, Unit::kPlain, Unit::kTrilinear}) {
+      if (activation == Activation::kClampedSwiglu && unit != Unit::kGated) continue;
+      ExpertSpec spec{unit, activation, 48, 40, true};
+      spec.swiglu_limit = 1.0F;
+      const Weights weights(spec, 4);
+      const ExpertTensors& t = weights.tensors;
+      Batch batch(9, 48, 6);
+      AlignedBuffer scratch;
+      PackedExpert(spec, t, DType::kFloat32, best_isa())
+          .run(batch.rows, {}, batch.results, scratch);
+      const auto product = [](const WeightView& w, std::int64_t o, const auto& x,
+                              const std::vector<float>& bias) {
+        double sum = bias.empty() ? 0.0 : static_cast<double>(bias[static_cast<std::size_t>(o)]);
+        for (std::int64_t i = 0; i < w.in; ++i) {
+          sum +=
+              static_cast<double>(w.at(o, i)) * static_cast<double>(x[static_cast<std::size_t>(i)]);
+        }
+        return sum;
+      };
+      for (std::size_t r = 0; r < 9; ++r) {
+        std::vector<double> h;
+        for (std::int64_t o = 0; o < 40; ++o) {
+          const double u = product(t.up, o, batch.row(r), t.up_bias);
+          const double g = unit == Unit::kPlain ? u : product(t.gate, o, batch.row(r), t.gate_bias);
+          h.push_back(in_double(spec, g, unit == Unit::kPlain ? 1.0 : u));
+          if (unit == Unit::kTrilinear) h.back() *= product(t.linear, o, batch.row(r), {});
+        }
+        for (std::int64_t o = 0; o < 48; ++o) {
+          EXPECT_NEAR(static_cast<double>(batch.results[r][o]), product(t.down, o, h, t.down_bias),
+                      4e-5)
+              << "activation " << static_cast<int>(activation) << " unit "
+              << static_cast<int>(unit);
+        }
+      }
+    }
+  }
+}
+
+TEST(Expert, ARowsBitsDoNotDependOnTheOtherRowsOrOnItsPlace) {
+  const ExpertSpec spec{Unit::kGated, Activation::kSilu, 72, 56, true};
+  const Weights weights(spec, 8);
+  for (const Isa isa : isas_here()) {
+    for (const DType stored : {DType::kFloat32, DType::kBfloat16}) {
+      const PackedExpert expert(spec, weights.tensors, stored, isa);
+      AlignedBuffer scratch;
+      Batch all(450, 72, 12);  // more than go through at once
+      expert.run(all.rows, {}, all.results, scratch);
+      for (std::size_t count = 1; count < 60; count += count < 14 ? 1 : 7) {
+        Batch some(450, 72, 12);
+        const std::size_t first = 5 * count;
+        expert.run(std::span(some.rows).subspan(first, count), {},
+                   std::span(some.results).subspan(first, count), scratch);
+        for (std::size_t r = first; r < first + count; ++r) {
+          ASSERT_EQ(std::memcmp(some.results[r], all.results[r], 72 * sizeof(float)), 0)
+              << name_of(isa) << ", row " << r << " among " << count;
+        }
+      }
+    }
+  }
+}
+
+TEST(Expert, ReleasedLayoutsAreReadInPlace) {
+  const ExpertSpec spec{Unit::kGated, Activation::kSilu, 20, 18, false};
+  const Weights weights(spec, 13);
+  // [in, out] with gate and up interleaved, as gpt-oss has it, and down as [in, out].
+  std::vector<float> interleaved(20 * 36);
+  std::vector<float> down(18 * 20);
+  for (std::int64_t o = 0; o < 18; ++o) {
+    for (std::int64_t i = 0; i < 20; ++i) {
+      interleaved[static_cast<std::size_t>(i * 36 + 2 * o)] = weights.tensors.gate.at(o, i);
+      interleaved[static_cast<std::size_t>(i * 36 + 2 * o + 1)] = weights.tensors.up.at(o, i);
+      down[static_cast<std::size_t>(o * 20 + i)] = weights.tensors.down.at(i, o);
+    }
+  }
+  ExpertTensors strided;
+  strided.gate = {interleaved.data(), DType::kFloat32, 18, 20, 2, 36};
+  strided.up = {interleaved.data() + 1, DType::kFloat32, 18, 20, 2, 36};
+  strided.down = {down.data(), DType::kFloat32, 20, 18, 1, 20};
+  Batch plain(5, 20, 1);
+  Batch other(5, 20, 1);
+  AlignedBuffer scratch;
+  PackedExpert(spec, weights.tensors, DType::kFloat32, best_isa())
+      .run(plain.rows, {}, plain.results, scratch);
+  PackedExpert(spec, strided, DType::kFloat32, best_isa())
+      .run(other.rows, {}, other.results, scratch);
+  EXPECT_EQ(std::memcmp(plain.output.data(), other.output.data(), plain.output.size() * 4), 0);
+}
+
+TEST(Expert, Bfloat16SourcesAreStoredExactlyEitherWay) {
+  const ExpertSpec spec{Unit::kGated, Activation::kSilu, 19, 35, false};
+  const Weights weights(spec, 14);
+  const auto narrow = [](const std::vector<float>& values) {
+    std::vector<std::uint16_t> bits;
+    for (const float value : values) bits.push_back(narrow_bfloat16(value));
+    return bits;
+  };
+  const auto gate = narrow(weights.gate);
+  const auto up = narrow(weights.up);
+  const auto down = narrow(weights.down);
+  ExpertTensors halves = weights.tensors;
+  halves.gate = {gate.data(), DType::kBfloat16, 35, 19, 19, 1};
+  halves.up = {up.data(), DType::kBfloat16, 35, 19, 19, 1};
+  halves.down = {down.data(), DType::kBfloat16, 19, 35, 35, 1};
+  std::vector<std::vector<float>> outputs;
+  using Case = std::pair<const ExpertTensors*, DType>;
+  for (const auto& [tensors, stored] :
+       {Case{&halves, DType::kBfloat16}, Case{&halves, DType::kFloat32},
+        Case{&weights.tensors, DType::kBfloat16}, Case{&weights.tensors, DType::kFloat32}}) {
+    Batch batch(7, 19, 1);
+    AlignedBuffer scratch;
+    PackedExpert(spec, *tensors, stored, best_isa()).run(batch.rows, {}, batch.results, scratch);
+    outputs.push_back(batch.output);
+  }
+  EXPECT_EQ(std::memcmp(outputs[0].data(), outputs[1].data(), outputs[0].size() * 4), 0);
+  EXPECT_EQ(std::memcmp(outputs[0].data(), outputs[2].data(), outputs[0].size() * 4), 0);
+  EXPECT_NE(std::memcmp(outputs[0].data(), outputs[3].data(), outputs[0].size() * 4), 0);
+}
+
+TEST(Expert, BytesAreThoseOfThePaddedPanels) {
+  const ExpertSpec spec{Unit::kGated, Activation::kSilu, 40, 20, false};
+  const Weights weights(spec, 1);
+  // Two panels of 16 + 16 columns over 40 inputs, two of 32 columns over 20.
+  EXPECT_EQ(PackedExpert(spec, weights.tensors, DType::kFloat32, Isa::kPortable).bytes(),
+            2 * 40 * 32 * 4 + 2 * 20 * 32 * 4);
+  EXPECT_EQ(PackedExpert(spec, weights.tensors, DType::kBfloat16, Isa::kPortable).bytes(),
+            2 * 40 * 32 * 2 + 2 * 20 * 32 * 2);
+}
+
+TEST(Expert, MistakesAreNamed) {
+  const ExpertSpec spec{Unit::kGated, Activation::kSilu, 7, 8, false};
+  const Weights good(spec, 1);
+  const auto message = [](const ExpertSpec& s, const ExpertTensors& tensors) -> std::string {
+    try {
+      const PackedExpert expert(s, tensors, DType::kFloat32, Isa::kPortable);
+    } catch (const std::invalid_argument& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  EXPECT_EQ(message(spec, good.tensors), "no error");
+  ExpertTensors bad = good.tensors;
+  bad.up.out = 5;
+  EXPECT_EQ(message(spec, bad), "expert: up is [5, 7], want [8, 7]");
+  bad = good.tensors;
+  bad.gate = {};
+  EXPECT_EQ(message(spec, bad), "expert: gate is absent, want [8, 7]");
+  bad = good.tensors;
+  bad.linear = bad.up;
+  EXPECT_EQ(message(spec, bad), "expert: linear is [8, 7], want none");
+  bad = good.tensors;
+  bad.up_bias.resize(8);
+  EXPECT_EQ(message(spec, bad), "expert: up_bias has 8 elements, want 0");
+  ExpertSpec clamped = spec;
+  clamped.unit = Unit::kPlain;
+  clamped.activation = Activation::kClampedSwiglu;
+  EXPECT_THAT(message(clamped, good.tensors), testing::HasSubstr("clamped swiglu"));
+
+  const PackedExpert expert(spec, good.tensors, DType::kFloat32, Isa::kPortable);
+  Batch batch(3, 7, 1);
+  AlignedBuffer scratch;
+  EXPECT_THROW(expert.run(batch.rows, {}, std::span(batch.results).first(2), scratch),
+               std::invalid_argument);
+  const std::vector<float> gates(2);
+  EXPECT_THROW(expert.run(batch.rows, gates, batch.results, scratch), std::invalid_argument);
+}
+}  // namespace
+}  // namespace switchyard::experts
