@@ -147,7 +147,8 @@ void run_local(int ranks, const std::function<void(Group&)>& body,
 }
 
 std::unique_ptr<Group> solo_group() {
-  return std::make_unique<LocalGroup>(std::shared_ptr<LocalHub>(new LocalHub(1)), 0, std::chrono::seconds(60));
+  return std::make_unique<LocalGroup>(std::shared_ptr<LocalHub>(new LocalHub(1)), 0,
+                                      std::chrono::seconds(60));
 }
 
 bool is_local(const Group& group) {
