@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/words.hpp"
 
+#include <charconv>
 #include <stdexcept>
 #include <string>
 
@@ -28,16 +29,30 @@ std::string_view name_of(experts::CapacityRule rule) {
   return "unknown";
 }
 
-experts::CapacityRule capacity_rule_from(std::string_view name) {
+std::vector<experts::CapacityRule> capacity_rules() {
   using enum experts::CapacityRule;
+  return {kNone,       kDeepspeedTop2, kDeepspeedProbs, kDeepspeedPosition,
+          kFlaxformer, kColossal,      kDeviceBudget,   kRecycle};
+}
+
+experts::CapacityRule capacity_rule_from(std::string_view name) {
   std::string all;
-  for (const auto rule : {kNone, kDeepspeedTop2, kDeepspeedProbs, kDeepspeedPosition, kFlaxformer,
-                          kColossal, kDeviceBudget, kRecycle}) {
+  for (const auto rule : capacity_rules()) {
     if (name == name_of(rule)) return rule;
     all += (all.empty() ? "" : ", ") + std::string(name_of(rule));
   }
   throw std::invalid_argument("--capacity-rule: got '" + std::string(name) + "', want one of " +
                               all);
+}
+
+std::int64_t token_count_from(const std::string& where, const std::string& text) {
+  std::int64_t count = -1;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, count);
+  if (error != std::errc{} || stop != end || count < 0) {
+    throw std::invalid_argument(where + ": got '" + text + "', want a number of tokens from 0");
+  }
+  return count;
 }
 
 std::string_view name_of(experts::Activation activation) {

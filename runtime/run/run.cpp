@@ -46,8 +46,7 @@ Prepared prepare(const RunSettings& settings, int ranks) {
   run.model = model_of(settings);
   validate(settings, *run.model);
   if (!settings.checkpoint.empty()) run.checkpoint.emplace(settings.checkpoint);
-  run.block = run.model->block();
-  run.block.router.capacity = settings.capacity;
+  run.block = block_of(settings, *run.model);
   run.placement = Placement::from_name(settings.placement, run.block.router.experts, ranks);
   run.source = settings.input.empty() ? synthetic_tokens(settings.seed)
                                       : file_tokens(settings.input, run.block.router.hidden);

@@ -36,6 +36,13 @@ Model model_of(const RunSettings& settings) {
   return model;
 }
 
+experts::BlockSpec block_of(const RunSettings& settings, const Model& model) {
+  experts::BlockSpec block = model.block();
+  block.router.capacity = settings.capacity;
+  if (block.router.capacity.devices == 0) block.router.capacity.devices = block.router.groups;
+  return block;
+}
+
 void validate(const RunSettings& settings, const Model& model) {
   (void)routing_exponent(settings.routing);
   const auto moe_layers = model.num_moe_layers();
@@ -48,8 +55,6 @@ void validate(const RunSettings& settings, const Model& model) {
     throw std::invalid_argument("--tokens: got " + std::to_string(settings.tokens) +
                                 ", want a number from 0");
   }
-  experts::RouterSpec router = model.block().router;
-  router.capacity = settings.capacity;
-  experts::validate(router);
+  experts::validate(block_of(settings, model).router);
 }
 }  // namespace switchyard::runtime

@@ -36,6 +36,9 @@ struct RunSettings {
 /// The model of the settings: preset, file or checkpoint, with its fields changed.
 [[nodiscard]] Model model_of(const RunSettings& settings);
 
+/// The model's MoE block with the capacity rule of the settings.
+[[nodiscard]] experts::BlockSpec block_of(const RunSettings& settings, const Model& model);
+
 /// Checks what can be checked without weights, files aside. @throws std::invalid_argument
 void validate(const RunSettings& settings, const Model& model);
 }  // namespace switchyard::runtime

@@ -68,7 +68,7 @@ void count_case(const LawCase& law, std::map<std::string, std::int64_t>& drawn) 
   };
   const auto& block = law.block;
   count("transport", law.transport);
-  count("transport", law.local_ranks > 0 ? "local" : "(no local)");
+  count("local transport", law.local_ranks > 0 ? "yes" : "no");
   count("placement", placement_word(law));
   count("tokens", token_word(law));
   count("choice", choice_word(law));

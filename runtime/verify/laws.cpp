@@ -272,6 +272,12 @@ LawCounts verify_laws(comm::Group& group, std::uint64_t seed, std::int64_t cases
                            why.value_or("passes when run again");
     break;
   }
+  const std::array<double, 2> mine{counts.worst_over_limit, static_cast<double>(counts.rows_out)};
+  counts.rows_out = 0;
+  for (const auto& rank : comm::allgather_values<double>(group, mine)) {
+    counts.worst_over_limit = std::max(counts.worst_over_limit, rank[0]);
+    counts.rows_out += static_cast<std::int64_t>(rank[1]);
+  }
   return counts;
 }
 }  // namespace switchyard::runtime

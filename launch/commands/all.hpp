@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// One function a command; each stands in the file of its name.
+#include "launch/command.hpp"
+
+namespace switchyard::launch {
+[[nodiscard]] Command run_command();
+[[nodiscard]] Command verify_golden_command();
+[[nodiscard]] Command verify_laws_command();
+[[nodiscard]] Command models_command();
+[[nodiscard]] Command models_show_command();
+[[nodiscard]] Command doctor_command();
+}  // namespace switchyard::launch

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/run/run.hpp"
+
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "launch/commands/all.hpp"
+#include "launch/commands/run_options.hpp"
+#include "launch/progress.hpp"
+#include "runtime/report/digest.hpp"
+#include "runtime/report/whole_file.hpp"
+#include "runtime/status.hpp"
+
+namespace switchyard::launch {
+namespace {
+std::string fixed(double value, int digits) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
+  return text;
+}
+
+/// 1536000 as "1.536 MB"; units of a thousand.
+std::string bytes(double count) {
+  const char* unit = "B";
+  for (const char* next : {"kB", "MB", "GB", "TB"}) {
+    if (count < 1000) break;
+    count /= 1000;
+    unit = next;
+  }
+  return fixed(count, count < 10 ? 3 : count < 100 ? 2 : 1) + " " + unit;
+}
+
+void print(const runtime::RunResult& result, std::ostream& out) {
+  const auto row = [&out](std::string name, const std::string& value) {
+    name.resize(16, ' ');
+    out << name << value << '\n';
+  };
+  const auto count = [](double value) { return fixed(value, 0); };
+  row("model", result.model + ", " + std::to_string(result.layers) +
+                   (result.layers == 1 ? " MoE layer" : " MoE layers"));
+  row("router", result.router);
+  row("ranks", std::to_string(result.ranks) + ", transport " + result.transport + ", kernels " +
+                   result.isa + ", weights " + result.weights + " (" + bytes(result.weight_bytes) +
+                   " on the largest rank, loaded in " + fixed(result.load_s, 1) + " s)");
+  row("tokens", std::to_string(result.tokens) + " a step, " + std::to_string(result.steps) +
+                    (result.steps == 1 ? " step" : " steps") + " in " + fixed(result.seconds, 3) +
+                    " s");
+  row("tokens/s", count(result.tokens_per_s));
+  out << "\nphase            slowest rank ms    mean ms   (a step)\n";
+  for (const auto& phase : result.phases) {
+    char line[96];
+    std::snprintf(line, sizeof line, "  %-14s %16.3f %10.3f\n", phase.name.c_str(),
+                  phase.slowest_rank_ms, phase.mean_ms);
+    out << line;
+  }
+  out << '\n';
+  row("rows a rank", "min " + count(result.rows_min) + ", mean " + count(result.rows_mean) +
+                         ", max " + count(result.rows_max) + " computed a step; balancedness " +
+                         fixed(result.balancedness, 3));
+  row("slots", count(result.slots) + " routed a step, " + count(result.dropped) + " dropped, " +
+                   count(result.identity) + " identity");
+  row("logical bytes", bytes(result.logical_bytes) +
+                           " a step: every (token, slot) row out and back, own rank included");
+  row("wire bytes", bytes(result.wire_bytes) + " a step: what left a rank for another, " +
+                        count(result.rows_out) + " rows out after deduplication");
+  row("output digest",
+      result.output_digest + (result.invariance.empty()
+                                  ? ""
+                                  : "  (depends on the rank count: " + result.invariance + ")"));
+}
+
+nlohmann::ordered_json to_json(const runtime::RunResult& result) {
+  nlohmann::ordered_json json;
+  json["model"] = result.model;
+  json["router"] = result.router;
+  json["transport"] = result.transport;
+  json["isa"] = result.isa;
+  json["weights"] = result.weights;
+  json["layers"] = result.layers;
+  json["idle_ranks"] = result.idle_ranks;
+  json["tokens_per_step"] = result.tokens;
+  json["steps"] = result.steps;
+  json["load_s"] = result.load_s;
+  json["seconds"] = result.seconds;
+  json["tokens_per_s"] = result.tokens_per_s;
+  json["phases"] = nlohmann::ordered_json::array();
+  for (const auto& phase : result.phases) {
+    json["phases"].push_back({{"name", phase.name},
+                              {"slowest_rank_ms", phase.slowest_rank_ms},
+                              {"mean_ms", phase.mean_ms}});
+  }
+  json["rows_per_rank"] = {
+      {"min", result.rows_min}, {"mean", result.rows_mean}, {"max", result.rows_max}};
+  json["balancedness"] = result.balancedness;
+  json["slots_per_step"] = result.slots;
+  json["dropped_per_step"] = result.dropped;
+  json["identity_per_step"] = result.identity;
+  json["rows_out_per_step"] = result.rows_out;
+  json["logical_bytes"] = result.logical_bytes;
+  json["wire_bytes"] = result.wire_bytes;
+  json["weight_bytes_largest_rank"] = result.weight_bytes;
+  json["output_digest"] = result.output_digest;
+  json["depends_on_rank_count"] = result.invariance;
+  return json;
+}
+
+std::vector<comm::Field> prepare(const Options& options) {
+  const auto settings = run_settings(options);
+  const auto model = runtime::model_of(settings);
+  runtime::validate(settings, model);
+  return {{"model digest", runtime::sha256(model.text()).substr(0, 16)}};
+}
+
+int run(Context& context) {
+  const runtime::RunSettings settings = run_settings(context.options);
+  std::unique_ptr<runtime::WholeFile> file;
+  runtime::together(context.group(), [&] {
+    if (context.first() && context.options.has("output")) {
+      file = std::make_unique<runtime::WholeFile>("--output", context.options.text("output"));
+    }
+  });
+  Progress progress("switchyard run: step", context.first());
+  runtime::RunHooks hooks;
+  hooks.progress = [&](std::int64_t done, std::int64_t of) { progress.at(done, of); };
+  if (context.first()) {
+    hooks.warn = [&](const std::string& text) { context.reporter.warning(text); };
+  }
+  if (file) hooks.output = [&](std::span<const std::byte> rows) { file->write(rows); };
+  const runtime::RunResult result = runtime::run(context.group(), settings, hooks);
+  progress.clear();
+  runtime::together(context.group(), [&] {
+    if (file) file->commit();
+  });
+  print(result, context.out);
+  if (context.json.wanted()) context.json.write(to_json(result));
+  return runtime::kDone;
+}
+}  // namespace
+
+Command run_command() {
+  return {.name = "run",
+          .summary = "MoE layers over a stream of tokens: throughput, phases, balance, digest",
+          .needs_mpi = true,
+          .options = run_options(),
+          .prepare = prepare,
+          .run = run};
+}
+}  // namespace switchyard::launch

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/commands/run_options.hpp"
+
+#include <iterator>
+#include <stdexcept>
+#include <utility>
+
+#include "runtime/words.hpp"
+
+namespace switchyard::launch {
+namespace {
+constexpr std::int64_t kMostTokens = std::int64_t{1} << 40;
+
+std::vector<Option> work_options() {
+  const runtime::RunSettings defaults;
+  return {
+      text_option("model", "NAME|FILE", "a preset, by any unique beginning, or a model file"),
+      list_option("set", "FIELD=VALUE", "changes one field of the model; any number of times"),
+      text_option("checkpoint", "DIRECTORY",
+                  "weights in the Hugging Face layout instead of synthetic ones"),
+      integer_option("layers", "COUNT", "MoE layers to run, from the first", defaults.layers,
+                     {.least = 1}),
+      integer_option("tokens", "COUNT", "a step, all ranks together; with --input: its rows",
+                     std::nullopt, {.least = 0, .most = kMostTokens}),
+      integer_option("steps", "COUNT", "steps that are measured", defaults.steps, {.least = 1}),
+      integer_option("warmup", "COUNT", "steps before them that are not", defaults.warmup,
+                     {.least = 0}),
+      integer_option("seed", "NUMBER", "of synthetic weights, tokens and routing", 1, {.least = 0}),
+      choice_option("weights", {"auto", "float32", "bfloat16"},
+                    "stored type of expert weights; auto: the checkpoint's, else float32", "auto"),
+      choice_option("math", {"float32"}, "what products are computed in", "float32"),
+      text_option("routing", "model|uniform|zipf:S",
+                  "who chooses experts: the model's router, or a seeded load", defaults.routing),
+      text_option("input", "FILE", "token rows, float32 little-endian, instead of synthetic ones"),
+      choice_option("combine", {"exact"}, "how results of a token are added: in slot order",
+                    "exact"),
+  };
+}
+
+std::vector<Option> capacity_options() {
+  std::vector<std::string> rules;
+  for (const auto rule : runtime::capacity_rules()) rules.emplace_back(runtime::name_of(rule));
+  return {
+      choice_option("capacity-rule", rules, "what happens to rows that an expert does not take",
+                    "none"),
+      real_option("capacity-factor", "RATIO",
+                  "rows an expert accepts, over its fair share; 0: dropless", 0.0),
+      integer_option("min-capacity", "ROWS", "that an expert accepts at least", 0),
+      integer_option("capacity-devices", "COUNT",
+                     "device-budget: groups of experts with a budget; 0: the model's groups", 0),
+      text_option("routing-group", "TOKENS|rank",
+                  "capacity is counted over groups of so many tokens; 0: the whole batch; rank: "
+                  "each rank's own, which makes results depend on the rank count",
+                  "0"),
+  };
+}
+
+void append(std::vector<Option>& options, std::vector<Option> more) {
+  options.insert(options.end(), std::make_move_iterator(more.begin()),
+                 std::make_move_iterator(more.end()));
+}
+}  // namespace
+
+std::vector<Option> layer_options() {
+  return {
+      choice_option("transport", {"auto", "p2p", "alltoallv"}, "how rows cross ranks", "auto"),
+      text_option("placement", "linear|round-robin|FILE", "which rank holds which experts",
+                  "linear"),
+      integer_option("chunk-tokens", "COUNT", "most tokens a rank sends at once; 0: all", 0),
+      integer_option("threads-per-rank", "COUNT", "that compute; changes no bit", 1,
+                     {.least = 1, .most = 1024}),
+      choice_option("isa", {"auto", "avx512", "avx2", "portable"},
+                    "instructions of the kernels; changes no bit", "auto"),
+  };
+}
+
+runtime::LayerOptions layer_settings(const Options& options) {
+  runtime::LayerOptions layer;
+  layer.transport = options.text("transport");
+  layer.chunk_tokens = options.integer("chunk-tokens");
+  layer.threads = static_cast<int>(options.integer("threads-per-rank"));
+  layer.isa = experts::isa_from(options.text("isa"));
+  return layer;
+}
+
+std::vector<Option> run_options() {
+  std::vector<Option> options = work_options();
+  append(options, layer_options());
+  append(options, capacity_options());
+  options.push_back(
+      output_option("output", "FILE", "rows of the last layer and step, float32 little-endian"));
+  return options;
+}
+
+runtime::RunSettings run_settings(const Options& options) {
+  runtime::RunSettings settings;
+  settings.model = options.has("model") ? options.text("model") : "";
+  settings.checkpoint = options.has("checkpoint") ? options.text("checkpoint") : "";
+  settings.set = options.list("set");
+  settings.layers = options.integer("layers");
+  settings.input = options.has("input") ? options.text("input") : "";
+  if (options.has("tokens")) {
+    settings.tokens = options.integer("tokens");
+  } else if (!settings.input.empty()) {
+    settings.tokens = -1;
+  }
+  settings.steps = options.integer("steps");
+  settings.warmup = options.integer("warmup");
+  settings.seed = static_cast<std::uint64_t>(options.integer("seed"));
+  settings.weights = options.text("weights");
+  settings.routing = options.text("routing");
+  settings.placement = options.text("placement");
+  settings.layer = layer_settings(options);
+  auto& capacity = settings.capacity;
+  capacity.rule = runtime::capacity_rule_from(options.text("capacity-rule"));
+  capacity.factor = options.real("capacity-factor");
+  capacity.min_capacity = options.integer("min-capacity");
+  capacity.devices = options.integer("capacity-devices");
+  capacity.seed = settings.seed;
+  const std::string group = options.text("routing-group");
+  if (group == "rank") {
+    settings.layer.rank_local_rule = true;
+  } else {
+    capacity.group_tokens = runtime::token_count_from("--routing-group", group);
+  }
+  return settings;
+}
+}  // namespace switchyard::launch

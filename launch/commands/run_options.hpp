@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// The flags of `run`, and what they mean.
+#include <vector>
+
+#include "launch/options.hpp"
+#include "runtime/run/settings.hpp"
+
+namespace switchyard::launch {
+[[nodiscard]] std::vector<Option> run_options();
+/// @throws std::invalid_argument  combinations that cannot be
+[[nodiscard]] runtime::RunSettings run_settings(const Options& options);
+
+/// --transport, --placement, --chunk-tokens, --threads-per-rank and --isa: how a layer is run,
+/// which changes no bit of what it gives.
+[[nodiscard]] std::vector<Option> layer_options();
+[[nodiscard]] runtime::LayerOptions layer_settings(const Options& options);
+}  // namespace switchyard::launch
