@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/model/config_family.hpp"
+#include "runtime/model/model.pb.h"
+
+// Families that choose by logit and take the softmax over the chosen ones only, and those with
+// rules of their own.
+namespace switchyard::runtime::config {
+namespace v1 = switchyard::model::v1;
+namespace {
+void softmax_of_chosen(Message& m) {
+  m.set_normalize_topk(v1::NormalizeTopk::within_topk);
+}
+}  // namespace
+
+void jetmoe(const ConfigReader& json, Message& m) {
+  read_common(json,
+              {.vocab = 32000,
+               .hidden = 2048,
+               .layers = 12,
+               .heads = 32,
+               .kv_heads = 16,
+               .head_dim = 128,
+               .tied = true},
+              m);
+  read_activation(json, "activation_function", m);
+  m.set_moe_intermediate_size(json.integer("intermediate_size", 5632));
+  m.set_routed_experts(json.integer("num_local_experts", 8));
+  m.set_top_k(json.integer("num_experts_per_tok", 2));
+  m.set_num_heads(m.num_kv_heads() * m.top_k());
+  m.set_head_dim(json.integer("kv_channels", 128));
+  m.set_attention(v1::Attention::moa);
+  m.set_expert_bias(v1::ExpertBias::shared_output_bias);
+  softmax_of_chosen(m);
+}
+
+void granitemoe(const ConfigReader& json, Message& m) {
+  read_common(json, {.vocab = 32000, .hidden = 4096, .layers = 32, .heads = 32}, m);
+  m.set_moe_intermediate_size(json.integer("intermediate_size", 11008));
+  m.set_routed_experts(json.integer("num_local_experts", 8));
+  m.set_top_k(json.integer("num_experts_per_tok", 2));
+  read_attention_bias(json, false, m);
+  softmax_of_chosen(m);
+}
+
+void gpt_oss(const ConfigReader& json, Message& m) {
+  read_common(
+      json,
+      {.vocab = 201088, .hidden = 2880, .layers = 36, .heads = 64, .kv_heads = 8, .head_dim = 64},
+      m);
+  m.set_moe_intermediate_size(json.integer("intermediate_size", 2880));
+  m.set_routed_experts(json.integer("num_local_experts", 128));
+  m.set_top_k(json.integer("num_experts_per_tok", 4));
+  m.set_router_bias(true);
+  m.set_expert_activation(v1::ExpertActivation::clamped_swiglu);
+  m.set_swiglu_alpha(json.real("swiglu_alpha", 1.702));
+  m.set_swiglu_limit(json.real("swiglu_limit", 7));
+  m.set_expert_bias(v1::ExpertBias::yes);
+  m.set_attention(v1::Attention::gqa_sinks);
+  m.set_attention_window(json.is_null("sliding_window") ? 0 : json.integer("sliding_window", 128));
+  read_attention_bias(json, true, m);
+  softmax_of_chosen(m);
+}
+
+void llama_moe(const ConfigReader& json, Message& m) {
+  read_common(json, {.vocab = 32000, .hidden = 4096, .layers = 32, .heads = 32}, m);
+  m.set_routed_experts(json.integer("num_experts", 16));
+  m.set_top_k(json.integer("num_selects", 4));
+  const std::int64_t width = json.integer("intermediate_size", 11008);
+  if (m.routed_experts() < 1 || width % m.routed_experts() != 0) {
+    json.refuse("num_experts", "a divisor of intermediate_size " + std::to_string(width));
+  }
+  m.set_moe_intermediate_size(width / m.routed_experts());
+  if (json.has("size_experts") && !json.is_null("size_experts")) {
+    json.refuse("size_experts", "null: experts of one width");
+  }
+  const std::string network = json.text("gate_network", "mlp");
+  if (network == "mlp") {
+    m.set_logits(v1::Logits::mlp_tanh);
+  } else if (network != "linear") {
+    json.refuse("gate_network", "mlp or linear");
+  }
+  if (!json.flag("gate_use_softmax", true)) json.refuse("gate_use_softmax", "true");
+  if (!json.flag("multiply_gate_scores", true)) json.refuse("multiply_gate_scores", "true");
+  m.set_routed_scaling_factor(json.real("score_scale_factor", 1));
+  softmax_of_chosen(m);
+}
+
+void yuan(const ConfigReader& json, Message& m) {
+  read_common(json, {.vocab = 135040, .hidden = 2048, .layers = 24, .heads = 16, .tied = true}, m);
+  const ConfigReader moe = json.object("moe_config");
+  m.set_moe_intermediate_size(
+      moe.integer("ffn_hidden_size", json.integer("intermediate_size", 8192)));
+  m.set_routed_experts(moe.integer("moe_num_experts", 32));
+  m.set_top_k(moe.integer("moe_top_k", 2));
+  if (json.has("attention_projection_size")) {
+    m.set_head_dim(json.integer("attention_projection_size") / m.num_heads());
+  }
+  m.set_attention(v1::Attention::gqa_lfa);
+  m.set_logits(v1::Logits::attention);
+  softmax_of_chosen(m);
+}
+
+void phimoe(const ConfigReader& json, Message& m) {
+  read_common(json, {.vocab = 32064, .hidden = 4096, .layers = 32, .heads = 32, .kv_heads = 8}, m);
+  m.set_moe_intermediate_size(json.integer("intermediate_size", 6400));
+  m.set_routed_experts(json.integer("num_local_experts", 16));
+  m.set_top_k(json.integer("num_experts_per_tok", 2));
+  m.set_scoring(v1::Scoring::none);
+  m.set_choice(v1::Choice::sparsemixer);
+  m.set_sparsemixer_jitter(json.real("router_jitter_noise", 0.01));
+  m.set_norm(v1::Norm::layernorm_bias);
+  m.set_lm_head_bias(json.flag("lm_head_bias", false));
+  read_attention_bias(json, false, m);
+}
+
+void llama4(const ConfigReader& whole, Message& m) {
+  const ConfigReader json = whole.is_object("text_config") ? whole.object("text_config") : whole;
+  read_common(
+      json,
+      {.vocab = 202048, .hidden = 5120, .layers = 48, .heads = 40, .kv_heads = 8, .head_dim = 128},
+      m);
+  m.set_moe_intermediate_size(json.integer("intermediate_size", 8192));
+  m.set_routed_experts(json.integer("num_local_experts", 16));
+  m.set_top_k(json.integer("num_experts_per_tok", 1));
+  m.set_shared_experts(1);
+  m.set_shared_intermediate_size(m.moe_intermediate_size());
+  m.set_scoring(v1::Scoring::sigmoid);
+  m.set_gate_applied_to(v1::GateAppliedTo::input);
+  if (json.is_list("moe_layers")) {
+    set_moe_layers(json.integers("moe_layers"), m);
+  } else {
+    set_layer_step(json.integer("interleave_moe_layer_step", 1), m);
+  }
+  if (has_dense_layers(m)) {
+    m.set_dense_intermediate_size(json.integer("intermediate_size_mlp", 16384));
+  }
+  m.set_attention(v1::Attention::gqa_chunked);
+  if (json.flag("use_qk_norm", true)) m.set_qk_norm(v1::QkNorm::l2_no_weight);
+  read_attention_bias(json, false, m);
+}
+
+void minimax_m2(const ConfigReader& json, Message& m) {
+  read_common(
+      json,
+      {.vocab = 200064, .hidden = 3072, .layers = 62, .heads = 48, .kv_heads = 8, .head_dim = 128},
+      m);
+  m.set_moe_intermediate_size(json.integer("intermediate_size", 1536));
+  m.set_routed_experts(json.integer("num_local_experts", 256));
+  m.set_top_k(json.integer("num_experts_per_tok", 8));
+  m.set_scoring(v1::Scoring::sigmoid);
+  m.set_selection_bias(true);
+  renormalise(0, m);
+  m.set_qk_norm(v1::QkNorm::full_width);
+}
+}  // namespace switchyard::runtime::config
