@@ -45,6 +45,10 @@ void hunyuan(const ConfigReader& json, Message& m) {
 void hunyuan_v1_moe(const ConfigReader& json, Message& m) {
   read_common(json, {.vocab = 290943, .hidden = 4096, .layers = 32, .heads = 32}, m);
   read_experts(json, 11008, 1, m);
+  if (m.shared_experts() == 0) {
+    m.set_shared_experts(1);
+    m.set_shared_intermediate_size(m.moe_intermediate_size());
+  }
   renormalise(0, m);
   m.set_qk_norm(v1::QkNorm::per_head);
   read_attention_bias(json, false, m);

@@ -216,6 +216,8 @@ TEST(ConfigJson, HunyuanTakesNumbersOrEqualListsALayer) {
   EXPECT_EQ(lists.router.normalize, Normalize::kSum);
   EXPECT_THAT(refusal(R"({"num_experts": [8, 4]})", "hunyuan_v1_moe"),
               HasSubstr("num_experts is [8,4], want the same in every layer"));
+  EXPECT_EQ(block("hunyuan_v1_moe", R"("num_shared_expert": 0)").shared->width, 11008)
+      << "its class always has the shared MLP";
   const std::string large = R"("num_experts": 16, "use_mixed_mlp_moe": true)";
   EXPECT_EQ(block("hunyuan", large).router.normalize, Normalize::kNone);
   EXPECT_EQ(block("hunyuan", large + R"(, "moe_topk": 2)").router.normalize,
