@@ -18,8 +18,13 @@ std::vector<T> joined(comm::Group& group, std::span<const T> mine) {
   return all;
 }
 
-std::span<const float> values_of(const experts::Matrix& matrix) {
-  return {matrix.data(), static_cast<std::size_t>(matrix.rows() * matrix.cols())};
+experts::Matrix joined(comm::Group& group, const experts::Matrix& mine, std::int64_t rows,
+                       std::int64_t cols) {
+  const auto count = static_cast<std::size_t>(mine.rows() * mine.cols());
+  const auto values = joined<float>(group, std::span(mine.data(), count));
+  experts::Matrix all(rows, cols);
+  std::copy(values.begin(), values.end(), all.data());
+  return all;
 }
 }  // namespace
 
@@ -42,9 +47,8 @@ experts::Routing decide_whole_batch(comm::Group& group, const experts::RouterSpe
   }
   whole.experts = joined<std::int32_t>(group, mine.experts);
   whole.weights = joined<float>(group, mine.weights);
-  whole.scores = experts::Matrix(whole.tokens(), spec.all_experts());
-  const auto scores = joined<float>(group, values_of(mine.scores));
-  std::copy(scores.begin(), scores.end(), whole.scores.data());
+  whole.logits = joined(group, mine.logits, whole.tokens(), spec.all_experts());
+  whole.scores = joined(group, mine.scores, whole.tokens(), spec.all_experts());
 
   experts::apply_batch_rule(spec, whole);
 

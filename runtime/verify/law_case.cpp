@@ -115,7 +115,7 @@ void repair(LawCase& law) {
   law.block.expert.hidden = router.hidden;
   if (law.block.shared) law.block.shared->hidden = router.hidden;
   if (law.block.dense) law.block.dense->hidden = router.hidden;
-  if (law.block.expert.unit == experts::Unit::kPlain &&
+  if (law.block.expert.unit != experts::Unit::kGated &&
       law.block.expert.activation == experts::Activation::kClampedSwiglu) {
     law.block.expert.activation = experts::Activation::kSilu;
     if (law.block.shared) law.block.shared->activation = experts::Activation::kSilu;
@@ -127,6 +127,7 @@ void repair(LawCase& law) {
     router.weighting = experts::Weighting::kScores;
     router.normalize = experts::Normalize::kNone;
     router.groups = router.groups_kept = 1;
+    router.identity = 0;
     law.selection_bias = false;
   }
   if (router.choice == experts::Choice::kSparseMixer) {

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whatever a user can get wrong: one message from one rank that says what it was, the right status
+// on every rank, and no hang.
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <gmock/gmock.h>
+#include <iterator>
+
+#include "tests/launch/program.hpp"
+
+namespace {
+using switchyard::tests::mpirun;
+using switchyard::tests::mpirun_two;
+using switchyard::tests::Outcome;
+using switchyard::tests::run;
+using switchyard::tests::switchyard;
+using testing::HasSubstr;
+using testing::Not;
+
+std::string data(const std::string& name) {
+  return std::string(SWITCHYARD_TEST_DATA) + "/" + name;
+}
+
+std::string scratch(const std::string& name) {
+  const auto folder =
+      std::filesystem::path(testing::TempDir()) / ("bad_" + std::to_string(::getpid()));
+  std::filesystem::create_directories(folder);
+  return (folder / name).string();
+}
+
+std::string file_with(const std::string& name, const std::string& bytes) {
+  std::ofstream(scratch(name), std::ios::binary) << bytes;
+  return scratch(name);
+}
+
+std::string bytes_of(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+/// A golden file cut to `keep` bytes, or with a header that says it is `length` bytes long.
+std::string truncated(std::size_t keep) {
+  return file_with("truncated.safetensors",
+                   bytes_of(data("golden/moe/mixtral.safetensors")).substr(0, keep));
+}
+std::string with_header_length(std::uint64_t length) {
+  std::string bytes = bytes_of(data("golden/moe/mixtral.safetensors"));
+  for (int i = 0; i < 8; ++i)
+    bytes[static_cast<std::size_t>(i)] = static_cast<char>(length >> (8 * i));
+  return file_with("lying.safetensors", bytes);
+}
+
+/// A copy of a tiny checkpoint, changed by `change`.
+std::string checkpoint(const std::string& name,
+                       const std::function<void(const std::filesystem::path&)>& change) {
+  const std::filesystem::path folder = scratch(name);
+  std::filesystem::remove_all(folder);
+  std::filesystem::copy(data("golden/models/mixtral-tiny"), folder,
+                        std::filesystem::copy_options::recursive);
+  change(folder);
+  return folder.string();
+}
+
+std::vector<std::string> tiny(std::vector<std::string> more) {
+  std::vector<std::string> words{
+      "run",      "--model", "olmoe", "--set", "hidden_size=8", "--set", "moe_intermediate_size=8",
+      "--tokens", "16"};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+struct BadInput {
+  std::string name;
+  std::function<std::vector<std::string>()> args;
+  int status;
+  std::string message;
+};
+
+void PrintTo(const BadInput& input, std::ostream* out) {
+  *out << input.name;
+}
+
+const std::vector<BadInput>& bad_inputs() {
+  static const std::vector<BadInput> inputs{
+      {"UnknownFlag",
+       [] {
+         return tiny({"--tokns", "4"});
+       },
+       2, "nearest is --tokens"},
+      {"NumberWithLetters",
+       [] {
+         return tiny({"--steps", "12x"});
+       },
+       2, "--steps: got '12x', want"},
+      {"NegativeCount",
+       [] {
+         return tiny({"--steps", "-1"});
+       },
+       2, "--steps: got '-1'"},
+      {"ZeroSteps",
+       [] {
+         return tiny({"--steps", "0"});
+       },
+       2, "--steps: got '0'"},
+      {"ZeroThreads",
+       [] {
+         return tiny({"--threads-per-rank", "0"});
+       },
+       2, "--threads-per-rank"},
+      {"TooManyLayers",
+       [] {
+         return tiny({"--layers", "17"});
+       },
+       2, "want 1 to 16"},
+      {"UnknownModel",
+       [] {
+         return std::vector<std::string>{"run", "--model", "olmo2"};
+       },
+       2, "nearest is olmoe-1b-7b-0924"},
+      {"AmbiguousModel",
+       [] {
+         return std::vector<std::string>{"run", "--model", "qwen"};
+       },
+       2, "qwen"},
+      {"NoModelAtAll", [] { return std::vector<std::string>{"run"}; }, 2,
+       "neither --model nor --checkpoint"},
+      {"UnknownField",
+       [] {
+         return tiny({"--set", "topk=7"});
+       },
+       2, "nearest is top_k"},
+      {"FieldWithoutValue",
+       [] {
+         return tiny({"--set", "top_k"});
+       },
+       2, "top_k"},
+      {"FieldOfAnotherType",
+       [] {
+         return tiny({"--set", "top_k=many"});
+       },
+       2, "many"},
+      {"TopKBeyondExperts",
+       [] {
+         return tiny({"--set", "top_k=65"});
+       },
+       2, "65"},
+      {"TopKZero",
+       [] {
+         return tiny({"--set", "top_k=0"});
+       },
+       2, "top_k"},
+      {"NoExperts",
+       [] {
+         return tiny({"--set", "routed_experts=0"});
+       },
+       2, "routed_experts"},
+      {"SizesBeyondMemory",
+       [] {
+         return std::vector<std::string>{"run", "--model", "deepseek-v3", "--tokens", "1"};
+       },
+       2, "GiB"},
+      {"SizesThatOverflow",
+       [] {
+         return tiny({"--set", "hidden_size=4611686018427387904"});
+       },
+       2, "hidden_size"},
+      {"GroupsThatDoNotDivide",
+       [] {
+         return tiny({"--set", "n_group=7"});
+       },
+       2, "group"},
+      {"UnknownTransport",
+       [] {
+         return tiny({"--transport", "tcp"});
+       },
+       2, "--transport: got 'tcp'"},
+      {"UnknownWeights",
+       [] {
+         return tiny({"--weights", "int3"});
+       },
+       2, "--weights: got 'int3'"},
+      {"NativeMath",
+       [] {
+         return tiny({"--math", "native"});
+       },
+       2, "float32"},
+      {"ZipfWithoutNumber",
+       [] {
+         return tiny({"--routing", "zipf:"});
+       },
+       2, "want model, uniform or"},
+      {"NegativeCapacity",
+       [] {
+         return tiny({"--capacity-rule", "colossal", "--capacity-factor", "-1"});
+       },
+       2, "--capacity-factor"},
+      {"CapacityNan",
+       [] {
+         return tiny({"--capacity-rule", "colossal", "--capacity-factor", "nan"});
+       },
+       2, "--capacity-factor"},
+      {"RuleThatNeedsAnotherK",
+       [] {
+         return tiny({"--capacity-rule", "deepspeed-top2", "--capacity-factor", "1"});
+       },
+       2, "top_k is 8, want 2"},
+      {"UnknownRule",
+       [] {
+         return tiny({"--capacity-rule", "fifo"});
+       },
+       2, "--capacity-rule"},
+      {"UnknownPlacement",
+       [] {
+         return tiny({"--placement", "linaer"});
+       },
+       2, "want linear, round-robin or a file"},
+      {"PlacementOfOtherRanks",
+       [] {
+         return tiny({"--placement", file_with("p1", "rank { expert: 0 }")});
+       },
+       2, "placement for 1 ranks, want 2"},
+      {"PlacementWithUnknownExpert",
+       [] {
+         return tiny({"--placement", file_with("p2", "rank { expert: 64 } rank {}")});
+       },
+       2, "expert 64 on rank 0, want 0 to 63"},
+      {"PlacementWithoutAHost",
+       [] {
+         return tiny({"--placement", file_with("p3", "rank { expert: 1 } rank {}")});
+       },
+       2, "expert 0 has no host"},
+      {"MissingInput",
+       [] {
+         return tiny({"--input", "/nowhere/rows"});
+       },
+       74, "/nowhere/rows"},
+      {"OddSizedInput",
+       [] {
+         return tiny({"--input", file_with("rows", "12345")});
+       },
+       2, "want a multiple of 32"},
+      {"NanInTheInput",
+       [] {
+         std::string rows(8 * 32, '\0');
+         for (std::size_t i = 2; i < rows.size(); i += 4) rows[i] = '\xc0', rows[i + 1] = '\x7f';
+         return tiny({"--input", file_with("nan_rows", rows), "--tokens", "8"});
+       },
+       2, "nan"},
+      {"UnwritableOutput",
+       [] {
+         return tiny({"--output", "/nowhere/out"});
+       },
+       74, "/nowhere/out"},
+      {"UnwritableJson",
+       [] {
+         return tiny({"--json", "/nowhere/out.json"});
+       },
+       74, "/nowhere/out.json"},
+      {"OutputIsAFolder",
+       [] {
+         return tiny({"--output", "/tmp"});
+       },
+       74, "/tmp"},
+      {"MissingConfig",
+       [] {
+         return tiny({"--config", "/nowhere/c"});
+       },
+       74, "/nowhere/c"},
+      {"ConfigWithUnknownField",
+       [] {
+         return tiny({"--config", file_with("c1", "steps: 2\ntokns: 4\n")});
+       },
+       2, "nearest is tokens"},
+      {"ConfigNestedWithoutEnd",
+       [] {
+         return tiny({"--config", file_with("c2", std::string(200000, '{'))});
+       },
+       2, "c2"},
+      {"MissingCheckpoint",
+       [] {
+         return std::vector<std::string>{"run", "--checkpoint", "/nowhere"};
+       },
+       74, "/nowhere"},
+      {"CheckpointWithoutConfig",
+       [] {
+         return std::vector<std::string>{
+             "run", "--checkpoint",
+             checkpoint("no_config", [](auto& d) { std::filesystem::remove(d / "config.json"); })};
+       },
+       74, "config.json"},
+      {"CheckpointWithoutAShard",
+       [] {
+         return std::vector<std::string>{
+             "run", "--checkpoint", checkpoint("no_shard", [](auto& d) {
+               std::filesystem::remove(d / "model-00002-of-00002.safetensors");
+             })};
+       },
+       74, "model-00002-of-00002.safetensors"},
+      {"CheckpointOfUnknownFamily",
+       [] {
+         return std::vector<std::string>{"run", "--checkpoint", checkpoint("family", [](auto& d) {
+                                           std::ofstream(d / "config.json")
+                                               << R"({"model_type": "gpt9"})";
+                                         })};
+       },
+       2, "gpt9"},
+      {"CheckpointWithTruncatedShard",
+       [] {
+         return std::vector<std::string>{"run", "--checkpoint", checkpoint("short", [](auto& d) {
+                                           std::filesystem::resize_file(
+                                               d / "model-00001-of-00002.safetensors", 5000);
+                                         })};
+       },
+       2, "model-00001-of-00002.safetensors"},
+      {"CheckpointOfOtherExperts",
+       [] {
+         return std::vector<std::string>{"run", "--checkpoint", checkpoint("experts", [](auto& d) {
+                                           std::string text = bytes_of(d / "config.json");
+                                           const std::string key = "\"num_local_experts\": ";
+                                           text.insert(text.find(key) + key.size(), "1");
+                                           std::ofstream(d / "config.json") << text;
+                                         })};
+       },
+       2, "gate.weight"},
+      {"GoldenFileMissing",
+       [] {
+         return std::vector<std::string>{"verify", "golden", "/nowhere/x.safetensors"};
+       },
+       74, "/nowhere/x.safetensors"},
+      {"GoldenFileTruncated",
+       [] {
+         return std::vector<std::string>{"verify", "golden", truncated(9000)};
+       },
+       2, "truncated.safetensors"},
+      {"GoldenFileEmpty",
+       [] {
+         return std::vector<std::string>{"verify", "golden", truncated(0)};
+       },
+       2, "truncated.safetensors"},
+      {"HeaderThatIsHuge",
+       [] {
+         return std::vector<std::string>{"verify", "golden", with_header_length(1ULL << 62U)};
+       },
+       2, "lying.safetensors"},
+      {"HeaderThatIsEmpty",
+       [] {
+         return std::vector<std::string>{"verify", "golden", with_header_length(0)};
+       },
+       2, "lying.safetensors"},
+      {"UnknownInjection",
+       [] {
+         return std::vector<std::string>{"verify", "golden", data("golden/moe/mixtral.safetensors"),
+                                         "--inject", "ruoter"};
+       },
+       2, "want kernel, plan, router or combine"},
+  };
+  return inputs;
+}
+
+class BadInputs : public testing::TestWithParam<BadInput> {};
+
+TEST_P(BadInputs, EndsOnTwoRanksWithOneMessageAndItsStatus) {
+  const BadInput& input = GetParam();
+  const Outcome outcome = run({.words = mpirun(2, switchyard(input.args()))});
+  EXPECT_FALSE(outcome.timed_out);
+  EXPECT_EQ(outcome.status, input.status) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr(input.message));
+  EXPECT_EQ(outcome.err_lines("switchyard: error: "), 1) << outcome.err;
+  EXPECT_THAT(outcome.err, Not(HasSubstr("terminate called")));
+}
+INSTANTIATE_TEST_SUITE_P(All, BadInputs, testing::ValuesIn(bad_inputs()),
+                         [](const auto& input) { return input.param.name; });
+
+TEST(Mismatch, ARankStartedWithAnotherSeedIsNamedAndAllLeaveWithTwo) {
+  const Outcome outcome = run(
+      {.words = mpirun_two(switchyard(tiny({"--seed", "1"})), switchyard(tiny({"--seed", "2"})))});
+  EXPECT_EQ(outcome.status, 2) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("rank 1"));
+  EXPECT_THAT(outcome.err, HasSubstr("seed"));
+  EXPECT_EQ(outcome.err_lines("switchyard: error: "), 1) << outcome.err;
+}
+
+TEST(Mismatch, ABadFlagOnOneRankEndsAll) {
+  const Outcome outcome =
+      run({.words = mpirun_two(switchyard(tiny({})), switchyard(tiny({"--bogus"})))});
+  EXPECT_EQ(outcome.status, 2) << outcome.err;
+  EXPECT_EQ(outcome.err_lines("--bogus"), 1) << outcome.err;
+}
+
+TEST(FullDisk, EndsWithSeventyFourAndNamesTheFile) {
+  const Outcome outcome = run({.words = mpirun(2, switchyard(tiny({"--output", "/dev/full"})))});
+  EXPECT_EQ(outcome.status, 74) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("/dev/full"));
+}
+}  // namespace
