@@ -152,15 +152,14 @@ int main_with_mpi(const Command& command, const Start& start,
 
 int main_without_mpi(const Command& command, const Start& start,
                      const std::vector<std::string>& environment) {
-  const bool prints = launched_as(environment).rank == 0;
-  const Reporter reporter = prints ? Reporter() : Reporter::silent();
+  const Reporter reporter;
   if (start.problem) {
     reporter.error(start.problem->message);
     return start.problem->status;
   }
   try {
     warn(reporter, *start.options, environment);
-    return run(command, start, reporter, prints, nullptr);
+    return run(command, start, reporter, true, nullptr);
   } catch (const std::exception& error) {
     reporter.error(error.what());
     return runtime::status_of(error);
@@ -184,6 +183,9 @@ Launched launched_as(const std::vector<std::string>& environment) {
 
 int guarded_main(const Command& command, const std::vector<std::string>& args,
                  const std::vector<std::string>& environment) {
+  // A launcher ends the job when a process fails, so the silent ones may not fail before rank 0 has
+  // said why.
+  if (!command.needs_mpi && launched_as(environment).rank != 0) return runtime::kDone;
   const Start start = parse(command, args, environment);
   return command.needs_mpi ? main_with_mpi(command, start, environment)
                            : main_without_mpi(command, start, environment);

@@ -19,7 +19,8 @@ struct Launched {
 /// Runs one command and returns the exit status: 0 done, 1 a check failed, 2 usage or data, 70
 /// internal, 74 I/O, 75 temporary. With MPI, problems that all ranks can know about are agreed upon
 /// and end in one message from rank 0 and an orderly finalize; anything else ends the job at once
-/// with the status of its kind.
+/// with the status of its kind. Without MPI, of the processes of a launcher rank 0 does everything
+/// and the others nothing.
 /// @param args  what follows the command's name
 [[nodiscard]] int guarded_main(const Command& command, const std::vector<std::string>& args,
                                const std::vector<std::string>& environment);

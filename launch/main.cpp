@@ -48,18 +48,20 @@ Found find(const std::vector<Command>& commands, const std::vector<std::string>&
   return found;
 }
 
-/// Why no command was found: "got 'verify gold', want a command, nearest is verify golden".
+/// Why no command was found: "verify: got 'gold', want golden or laws".
 std::string complaint(const std::vector<Command>& commands, const std::vector<std::string>& args) {
-  std::vector<std::string> names;
+  std::vector<std::string> first_words;
   std::vector<std::string> second_words;
   for (const Command& command : commands) {
-    names.push_back(command.name);
-    if (!command.name.starts_with(args[0] + " ")) continue;
-    second_words.push_back(command.name.substr(args[0].size() + 1));
+    const std::size_t space = command.name.find(' ');
+    first_words.push_back(command.name.substr(0, space));
+    if (first_words.back() != args[0] || space == std::string::npos) continue;
+    second_words.push_back(command.name.substr(space + 1));
   }
   if (second_words.empty()) {
     return "got '" + args[0] + "', want a command" +
-           switchyard::launch::nearest_hint(args[0], names) + " (switchyard --help lists them)";
+           switchyard::launch::nearest_hint(args[0], first_words) +
+           " (switchyard --help lists them)";
   }
   const std::string got = args.size() > 1 ? "'" + args[1] + "'" : "nothing";
   return args[0] + ": got " + got + ", want " + switchyard::runtime::one_of(second_words);
@@ -116,7 +118,8 @@ int main(int argc, char** argv) {
   try {
     return start(args, environment, prints);
   } catch (const std::exception& error) {
-    if (prints) switchyard::launch::Reporter().error(error.what());
+    if (!prints) return switchyard::runtime::kDone;  // rank 0 has the word, and the status
+    switchyard::launch::Reporter().error(error.what());
     return switchyard::runtime::status_of(error);
   }
 }

@@ -29,14 +29,7 @@ void prepare_descriptors() {
   }
 }
 
-Reporter Reporter::silent() {
-  Reporter reporter;
-  reporter.silent_ = true;
-  return reporter;
-}
-
 void Reporter::line(std::string_view text) const {
-  if (silent_) return;
   const std::string whole = prefix_ + std::string(text) + "\n";
   [[maybe_unused]] const int nobody_left_to_tell = write_all(STDERR_FILENO, whole);
 }

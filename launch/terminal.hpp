@@ -16,7 +16,6 @@ class Reporter {
   Reporter() = default;  ///< no bracket: without MPI
   Reporter(int rank, int size)
       : prefix_("[rank " + std::to_string(rank) + "/" + std::to_string(size) + "] ") {}
-  static Reporter silent();
 
   void line(std::string_view text) const;     ///< "[rank 1/4] TEXT"
   void warning(std::string_view text) const;  ///< "[rank 1/4] switchyard: warning: TEXT"
@@ -24,7 +23,6 @@ class Reporter {
 
  private:
   std::string prefix_;
-  bool silent_ = false;
 };
 
 /// Results, to a file descriptor. Remembers the first failure with its errno, which std::cout does
