@@ -232,21 +232,23 @@ TEST(Router, AllExpertsOneExpertAndNoTokensAreOrdinary) {
 
 /// Owns what the views of RouterTensors look at.
 struct Weights {
-  std::vector<std::vector<float>> values;
+  std::vector<float> first;
+  std::vector<float> second;
+  std::vector<float> third;
   std::vector<float> bias;
 
+  static WeightView view(const std::vector<float>& values, std::int64_t in) {
+    if (values.empty()) return {};
+    return {.data = values.data(),
+            .out = static_cast<std::int64_t>(values.size()) / in,
+            .in = in,
+            .out_stride = in};
+  }
   [[nodiscard]] RouterTensors tensors(std::int64_t in) const {
-    const auto view = [&](std::size_t i, std::int64_t columns) {
-      if (i >= values.size()) return WeightView{};
-      return WeightView{.data = values[i].data(),
-                        .out = static_cast<std::int64_t>(values[i].size()) / columns,
-                        .in = columns,
-                        .out_stride = columns};
-    };
     RouterTensors t;
-    t.weight = view(0, in);
-    t.second = view(1, in);
-    t.third = view(2, in);
+    t.weight = view(first, in);
+    t.second = view(second, in);
+    t.third = view(third, in);
     t.bias = bias;
     return t;
   }
@@ -257,7 +259,7 @@ TEST(Router, LinearLogitsAreTheProductPlusTheBias) {
   RouterSpec spec = softmax_top(2, 1);
   spec.hidden = 2;
   spec.scoring = Scoring::kNone;
-  const Weights weights{.values = {{1, 0, -1, 2}}, .bias = {1, -2}};
+  const Weights weights{.first = {1, 0, -1, 2}, .second = {}, .third = {}, .bias = {1, -2}};
   const Router router(spec, weights.tensors(2), Isa::kPortable);
   const Routing routing = router.route(matrix({{2, 3}}).view());
   EXPECT_THAT(routing.logits.row(0), ElementsAre(3.0F, 2.0F));
@@ -269,7 +271,7 @@ TEST(Router, TwoLayersHaveATanhBetweenThem) {
   RouterSpec spec = softmax_top(2, 1);
   spec.hidden = 2;
   spec.logits = Logits::kMlpTanh;
-  const Weights weights{.values = {{0.5F, 0, 0, -1}, {2, 1, 0, 3}}, .bias = {}};
+  const Weights weights{.first = {0.5F, 0, 0, -1}, .second = {2, 1, 0, 3}, .third = {}, .bias = {}};
   const Router router(spec, weights.tensors(2), Isa::kPortable);
   const Routing routing = router.route(matrix({{1, 1}}).view());
   EXPECT_THAT(routing.logits.row(0),
@@ -282,7 +284,8 @@ TEST(Router, AttentionOverExpertsMixesValuesWithoutAFactor) {
   spec.logits = Logits::kAttention;
   spec.scoring = Scoring::kNone;
   spec.weighting = Weighting::kSoftmaxOfChosen;
-  const Weights weights{.values = {{1, 0}, {0, std::log(3.0F)}, {4, 8}}, .bias = {}};
+  const Weights weights{
+      .first = {1, 0}, .second = {0, std::log(3.0F)}, .third = {4, 8}, .bias = {}};
   const Router router(spec, weights.tensors(1), Isa::kPortable);
   const Routing routing = router.route(matrix({{1}}).view());
   EXPECT_THAT(routing.logits.row(0), ElementsAre(FloatNear(7, 1e-5F), FloatNear(6, 1e-5F)));
@@ -296,13 +299,13 @@ TEST(Router, WeightsOfAnotherShapeAreRefused) {
   const auto said = [&](const Weights& weights) {
     return refusal([&] { (void)Router(spec, weights.tensors(2), Isa::kPortable); });
   };
-  EXPECT_EQ(said({.values = {{1, 2, 3, 4, 5, 6}}, .bias = {}}),
+  EXPECT_EQ(said({.first = {1, 2, 3, 4, 5, 6}, .second = {}, .third = {}, .bias = {}}),
             "router: weight is [3, 2], want [2, 2]");
   EXPECT_EQ(said({}), "router: weight is [0, 0], want [2, 2]");
-  EXPECT_EQ(said({.values = {{1, 2, 3, 4}}, .bias = {1}}),
+  EXPECT_EQ(said({.first = {1, 2, 3, 4}, .second = {}, .third = {}, .bias = {1}}),
             "router: bias has 1 values, want none or 2");
   spec.logits = Logits::kMlpTanh;
-  EXPECT_EQ(said({.values = {{1, 2, 3, 4}}, .bias = {}}),
+  EXPECT_EQ(said({.first = {1, 2, 3, 4}, .second = {}, .third = {}, .bias = {}}),
             "router: second weight is [0, 0], want [2, 2]");
   const Router router = router_of(softmax_top(4, 2));
   EXPECT_EQ(refusal([&] { (void)router.route_logits(Matrix(3, 5)); }),
