@@ -171,9 +171,9 @@ Table model_table(const std::vector<ModelSummary>& models) {
                    "top_k",
                    "shared",
                    "total_parameters",
-                   "error",
+                   "total_error",
                    "active_parameters",
-                   "error"};
+                   "active_error"};
   for (const ModelSummary& m : models) {
     table.rows.push_back({m.name, std::to_string(m.layers), std::to_string(m.moe_layers),
                           std::to_string(m.hidden_size), std::to_string(m.moe_intermediate_size),

@@ -16,6 +16,7 @@ namespace switchyard::runtime {
 namespace {
 using Message = model::v1::Model;
 
+/// By name.
 std::vector<Message> all_presets() {
   std::vector<Message> presets;
   std::string_view rest = preset_texts();
@@ -26,6 +27,8 @@ std::vector<Message> all_presets() {
     presets.push_back(std::move(preset));
     rest = end == std::string_view::npos ? "" : rest.substr(end + 1);
   }
+  std::sort(presets.begin(), presets.end(),
+            [](const Message& a, const Message& b) { return a.name() < b.name(); });
   return presets;
 }
 

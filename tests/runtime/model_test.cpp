@@ -106,6 +106,7 @@ TEST(Model, EveryRowOfTheTableIsAPresetAndNoOtherIs) {
   EXPECT_EQ(names.size(), 30U);
   EXPECT_EQ(std::set<std::string>(presets.begin(), presets.end()), names);
   EXPECT_EQ(presets.size(), names.size());
+  EXPECT_TRUE(std::is_sorted(presets.begin(), presets.end()));
 }
 
 TEST(Model, EveryPresetSumsToTheCountsOfTheTableExactly) {
