@@ -7,8 +7,9 @@
 
 namespace switchyard::experts::reference {
 namespace {
+constexpr double kMost = 1e15;  // more rows than anybody has, and fits 64 bits
+
 double as_written(double product) {
-  constexpr double kMost = 1e15;  // more rows than anybody has, and fits 64 bits
   if (product > kMost) return kMost;
   const double nearest = std::round(2 * product) / 2;
   return std::abs(product - nearest) <= 1e-9 * std::abs(product) ? nearest : product;

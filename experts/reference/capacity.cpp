@@ -10,6 +10,9 @@
 
 namespace switchyard::experts::reference {
 namespace {
+constexpr double kEpsilon = 1.19209290e-7;    // the least sum of survivors (DeepSpeed)
+constexpr std::uint32_t kShuffleStream = 16;  // the last word of the counter
+
 /// A slot that asks for a routed expert.
 struct Applicant {
   std::int64_t token = 0;
@@ -98,7 +101,6 @@ void check(const RouterSpec& spec) {
 
 /// DeepSpeed: what is left of a token's scores, over its sum (at least float32's epsilon).
 void renormalise_survivors(const RouterSpec& spec, TokenGroup group, Routing& routing) {
-  constexpr double kEpsilon = 1.19209290e-7;
   for (std::int64_t t = group.first; t < group.last; ++t) {
     const auto first = static_cast<std::size_t>(routing.offsets[static_cast<std::size_t>(t)]);
     const auto last = first + static_cast<std::size_t>(spec.top_k);
@@ -120,7 +122,6 @@ void renormalise_survivors(const RouterSpec& spec, TokenGroup group, Routing& ro
 std::vector<std::int64_t> shuffled_free_slots(const RouterSpec& spec, std::int64_t rows,
                                               const std::map<std::int64_t, std::int64_t>& taken,
                                               std::int64_t group_number) {
-  constexpr std::uint32_t kShuffleStream = 16;
   std::vector<std::int64_t> list;
   for (std::int64_t e = 0; e < spec.experts; ++e) {
     const std::int64_t used = taken.contains(e) ? taken.at(e) : 0;

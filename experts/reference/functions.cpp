@@ -10,6 +10,8 @@
 
 namespace switchyard::experts::reference {
 namespace {
+constexpr double kEpsilon = 1e-6;  // inside the root of the norm
+
 /// The error of a value of at most this size that is computed to 4 ulp.
 double four_ulp(double size) {
   return 8 * half_ulp(size) + kTiny;
@@ -128,7 +130,6 @@ Running clamped_swiglu(const ExpertSpec& spec, Running gate, Running up) {
 }
 
 Row rms_norm(const Row& v) {
-  constexpr double kEpsilon = 1e-6;
   const double n = static_cast<double>(v.size());
   Sum squares;
   for (const Running& number : v) squares.add(product(number, number));

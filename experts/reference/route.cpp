@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "experts/reference/routes.hpp"
@@ -122,6 +123,7 @@ std::vector<float> scores_of(const RouterSpec& spec, const std::vector<double>& 
     for (double& value : exact_scores) value = 1 / (1 + std::exp(-value));
   }
   std::vector<float> scores;
+  scores.reserve(exact_scores.size());
   for (const double score : exact_scores) scores.push_back(static_cast<float>(score));
   return scores;
 }
@@ -146,6 +148,7 @@ float group_score(GroupScore rule, std::vector<float> members) {
 /// The experts that may still be chosen: visible, and in one of the groups kept.
 std::vector<bool> open_experts(const RouterSpec& spec, const std::vector<float>& choice) {
   std::vector<bool> open;
+  open.reserve(choice.size());
   for (const float score : choice) open.push_back(std::isfinite(score));
   if (spec.groups == 1 || spec.group_score == GroupScore::kNone) return open;
 

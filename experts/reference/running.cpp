@@ -6,6 +6,9 @@
 #include <stdexcept>
 
 namespace switchyard::experts::reference {
+namespace {
+constexpr double kSecondOrder = 1.01;
+}  // namespace
 
 double Running::size() const {
   return std::abs(value) + bound;
@@ -65,7 +68,6 @@ Row apply(const WeightView& weight, const std::vector<float>& bias, const Row& x
 }
 
 Bounded bounded(const std::vector<Row>& rows, std::int64_t cols) {
-  constexpr double kSecondOrder = 1.01;
   Bounded result{static_cast<std::int64_t>(rows.size()), cols, {}, {}};
   for (const Row& row : rows) {
     for (const Running& number : row) {
