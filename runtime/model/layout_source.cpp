@@ -68,13 +68,14 @@ class BlockSource final : public experts::WeightSource {
       output_bias_ = claims.vector(full(layout_.output_bias, "output bias"), hidden);
     }
     used.merge(claims.used);
-    const auto reader = [&](const std::vector<NetworkForm>& forms, const experts::ExpertSpec& of,
-                            std::int64_t networks) {
+    const auto reader = [&](const std::vector<NetworkForm>& forms, const char* what,
+                            const experts::ExpertSpec& of, std::int64_t networks) {
+      if (forms.empty()) refuse(what);
       return NetworkReader(tensors_, place_.prefix, forms, of, networks, used);
     };
-    experts_.emplace(reader(layout_.experts, spec.expert, spec.router.experts));
-    if (spec.shared) shared_.emplace(reader(layout_.shared, *spec.shared, 1));
-    if (spec.dense) dense_.emplace(reader(layout_.dense, *spec.dense, 1));
+    experts_.emplace(reader(layout_.experts, "experts", spec.expert, spec.router.experts));
+    if (spec.shared) shared_.emplace(reader(layout_.shared, "shared expert", *spec.shared, 1));
+    if (spec.dense) dense_.emplace(reader(layout_.dense, "dense branch", *spec.dense, 1));
   }
 
   [[nodiscard]] experts::RouterTensors router() override {
@@ -101,11 +102,15 @@ class BlockSource final : public experts::WeightSource {
   [[nodiscard]] std::vector<float> output_bias() override { return floats(output_bias_); }
 
  private:
-  /// The full name of a pattern, which must be one.
-  [[nodiscard]] std::string full(const std::string& pattern, const std::string& what) const {
-    if (!pattern.empty()) return tensor_name(place_.prefix, pattern, 0);
+  [[noreturn]] void refuse(const std::string& what) const {
     throw std::invalid_argument("layout: family " + place_.family + " has no tensor for the " +
                                 what + ", want a model without one");
+  }
+
+  /// The full name of a pattern, which must be one.
+  [[nodiscard]] std::string full(const std::string& pattern, const std::string& what) const {
+    if (pattern.empty()) refuse(what);
+    return tensor_name(place_.prefix, pattern, 0);
   }
 
   void claim_router(Claims& claims, const experts::RouterSpec& spec, bool router_bias,

@@ -222,6 +222,7 @@ GoldenBlock read_golden(const std::filesystem::path& path) {
   const auto file = std::make_shared<const SafetensorsFile>(path);
   const Metadata metadata(*file);
   const std::string& config = metadata.text("config");
+  const std::string router = router_tensor(config, file->name());
   GoldenBlock block(read_model(config, metadata.text("family"), file->name()));
   block.name = metadata.text("case");
   block.family = metadata.text("family");
@@ -230,9 +231,8 @@ GoldenBlock read_golden(const std::filesystem::path& path) {
   block.tokens = metadata.number("num_tokens");
   block.experts = metadata.number("num_experts");
   block.top_k = metadata.number("top_k");
-  const BlockPlace place{.family = block.model.family(),
-                         .prefix = metadata.text("tensor_prefix"),
-                         .router = router_tensor(config, block.path)};
+  const BlockPlace place{
+      .family = block.model.family(), .prefix = metadata.text("tensor_prefix"), .router = router};
   const FamilyLayout layout = layout_of(place.family);
   block.spec = block.model.block();
   if (!has_dense(*block.tensors, layout, place.prefix)) {

@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/model/layout.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <set>
+
+#include "runtime/model/layout_source.hpp"
+#include "tests/runtime/made_up_weights.hpp"
+#include "tests/runtime/safetensors_writer.hpp"
+
+namespace switchyard::runtime {
+namespace {
+
+using experts::BlockSpec;
+using experts::ExpertTensors;
+using namespace tests;  // NOLINT(google-build-using-namespace): the words of made_up_weights
+using testing::HasSubstr;
+
+struct Opened {
+  TempFolder folder;
+  std::set<std::string> used;
+  std::unique_ptr<experts::WeightSource> source;
+};
+
+struct Biases {
+  bool router = false;
+  bool selection = false;
+};
+
+/// The block of `file`. @param padding  blanks after the header; 0 may leave the data misaligned
+std::unique_ptr<Opened> open_block(const SafetensorsWriter& file, const std::string& family,
+                                   const std::string& prefix, const BlockSpec& spec,
+                                   Biases biases = {}) {
+  auto opened = std::make_unique<Opened>();
+  const auto mapped =
+      std::make_shared<const SafetensorsFile>(file.write(opened->folder / "block.safetensors"));
+  opened->source = block_source(std::make_shared<const TensorSet>(mapped),
+                                {.family = family, .prefix = prefix, .router = {}}, spec,
+                                biases.router, biases.selection, &opened->used);
+  EXPECT_EQ(opened->used.size(), mapped->tensors().size()) << "a tensor of the block is not used";
+  return opened;
+}
+
+std::string refusal(const SafetensorsWriter& file, const std::string& family,
+                    const std::string& prefix, const BlockSpec& spec, Biases biases = {}) {
+  try {
+    static_cast<void>(open_block(file, family, prefix, spec, biases));
+    return {};
+  } catch (const std::invalid_argument& problem) {
+    return problem.what();
+  }
+}
+
+/// Mixtral's experts, each tensor by itself.
+SafetensorsWriter mixtral(std::int64_t num_experts = kExperts) {
+  SafetensorsWriter file;
+  add_router(file, "p.gate.weight");
+  for (std::int64_t e = 0; e < num_experts; ++e) {
+    const std::string at = "p.experts." + std::to_string(e);
+    add_linear(file, at + ".w1.weight", kGate, e, kWidth, kHidden);
+    add_linear(file, at + ".w3.weight", kUp, e, kWidth, kHidden);
+    add_linear(file, at + ".w2.weight", kDown, e, kHidden, kWidth);
+  }
+  return file;
+}
+
+TEST(Layout, ExpertsInTensorsOfTheirOwn) {
+  const auto opened = open_block(mixtral(), "mixtral", "p.", small_spec());
+  expect_block(*opened->source);
+  EXPECT_TRUE(opened->source->shared().up.empty());
+  EXPECT_TRUE(opened->source->shared_gate().empty());
+  EXPECT_TRUE(opened->source->router().bias.empty());
+  EXPECT_THAT([&] { static_cast<void>(opened->source->expert(kExperts)); },
+              testing::ThrowsMessage<std::invalid_argument>("p.: expert 3, want 0 to 2"));
+  EXPECT_THROW(static_cast<void>(opened->source->expert(-1)), std::invalid_argument);
+}
+
+TEST(Layout, ViewsLookAtTheFileAndOutliveTheirSource) {
+  auto opened = open_block(mixtral(), "mixtral", "p.", small_spec());
+  const ExpertTensors expert = opened->source->expert(1);
+  const experts::RouterTensors router = opened->source->router();
+  const ExpertTensors again = opened->source->expert(1);
+  EXPECT_EQ(expert.gate.data, again.gate.data) << "copied, though aligned float32";
+  opened.reset();
+  expect_expert(expert, 1);
+  expect_view(router.weight, kRouter, 0, kExperts, kHidden);
+}
+
+TEST(Layout, MisalignedTensorsAreCopied) {
+  const TempFolder folder;
+  for (std::size_t padding = 0; padding < 4; ++padding) {
+    const auto path = tests::write_file(folder / "a.safetensors", mixtral().bytes(padding));
+    const auto set =
+        std::make_shared<const TensorSet>(std::make_shared<const SafetensorsFile>(path));
+    const auto source = block_source(set, {.family = "mixtral", .prefix = "p.", .router = {}},
+                                     small_spec(), false, false, nullptr);
+    expect_block(*source);
+    const auto address = reinterpret_cast<std::uintptr_t>(source->expert(1).gate.data);
+    EXPECT_EQ(address % alignof(float), 0U);
+  }
+}
+
+TEST(Layout, FusedHalvesOfAllExpertsInOneTensor) {  // merged in memory; also Granite's and JetMoE's
+  SafetensorsWriter file;
+  add_router(file, "p.router.layer.weight");
+  add(file, "p.input_linear.weight", {kExperts, 2 * kWidth, kHidden}, [](const Index& at) {
+    return weight(at[1] < kWidth ? kGate : kUp, at[0], at[1] % kWidth, at[2]);
+  });
+  add(file, "p.output_linear.weight", {kExperts, kHidden, kWidth},
+      [](const Index& at) { return weight(kDown, at[0], at[1], at[2]); });
+  expect_block(*open_block(file, "granitemoe", "p.", small_spec())->source);
+
+  BlockSpec spec = small_spec();
+  spec.output_bias = true;
+  add(file, "p.bias", {kHidden}, [](const Index& at) { return weight(kBias, 0, at[0], 0); });
+  const auto opened = open_block(file, "jetmoe", "p.", spec);
+  expect_block(*opened->source);
+  ASSERT_EQ(opened->source->output_bias().size(), static_cast<std::size_t>(kHidden));
+  EXPECT_EQ(opened->source->output_bias()[5], weight(kBias, 0, 5, 0));
+}
+
+/// experts.gate_up_proj and experts.down_proj, by output and input or the other way round.
+void add_fused(SafetensorsWriter& file, bool linear, bool interleaved, std::int64_t width) {
+  const auto shape = [&](std::int64_t out, std::int64_t in) {
+    return linear ? Index{kExperts, out, in} : Index{kExperts, in, out};
+  };
+  add(file, "p.experts.gate_up_proj", shape(2 * width, kHidden), [&](const Index& at) {
+    const std::int64_t o = linear ? at[1] : at[2];
+    const std::int64_t i = linear ? at[2] : at[1];
+    return interleaved ? weight(o % 2 == 0 ? kGate : kUp, at[0], o / 2, i)
+                       : weight(o < width ? kGate : kUp, at[0], o % width, i);
+  });
+  add(file, "p.experts.down_proj", shape(kHidden, width), [&](const Index& at) {
+    return linear ? weight(kDown, at[0], at[1], at[2]) : weight(kDown, at[0], at[2], at[1]);
+  });
+}
+
+TEST(Layout, FusedTensorsOfOneNameAreToldApartByShapeEvenWhereOneIsSquare) {
+  for (const std::int64_t width : {kHidden / 2, kHidden, kWidth}) {  // gate_up square, down square
+    for (const bool linear : {true, false}) {
+      SafetensorsWriter file;
+      add_router(file, "p.gate.weight");
+      add_fused(file, linear, false, width);
+      BlockSpec spec = small_spec();
+      spec.expert.width = width;
+      const auto opened = open_block(file, "qwen3_moe", "p.", spec);
+      for (std::int64_t e = 0; e < kExperts; ++e) {
+        const ExpertTensors expert = opened->source->expert(e);
+        expect_view(expert.gate, kGate, e, width, kHidden);
+        expect_view(expert.up, kUp, e, width, kHidden);
+        expect_view(expert.down, kDown, e, kHidden, width);
+      }
+    }
+  }
+}
+
+TEST(Layout, GptOssTakesGateAndUpInTurnsAndHasBiases) {
+  SafetensorsWriter file;
+  add_router(file, "p.router.weight");
+  add_fused(file, false, true, kWidth);
+  const auto bias = [&](const std::string& name, const Index& shape) {
+    add(file, name, shape,
+        [](const Index& at) { return weight(kBias, at[0], at.size() > 1 ? at[1] : 0, 0); });
+  };
+  bias("p.router.bias", {kExperts});
+  bias("p.experts.gate_up_proj_bias", {kExperts, 2 * kWidth});
+  bias("p.experts.down_proj_bias", {kExperts, kHidden});
+  BlockSpec spec = small_spec();
+  spec.expert.biases = true;
+  const auto opened = open_block(file, "gpt_oss", "p.", spec, {.router = true});
+  expect_block(*opened->source);
+  ASSERT_EQ(opened->source->router().bias.size(), 3U);
+  EXPECT_EQ(opened->source->router().bias[2], weight(kBias, 2, 0, 0));
+  const ExpertTensors expert = opened->source->expert(2);
+  ASSERT_EQ(expert.gate_bias.size(), static_cast<std::size_t>(kWidth));
+  ASSERT_EQ(expert.up_bias.size(), static_cast<std::size_t>(kWidth));
+  ASSERT_EQ(expert.down_bias.size(), static_cast<std::size_t>(kHidden));
+  EXPECT_EQ(expert.gate_bias[3], weight(kBias, 2, 6, 0));
+  EXPECT_EQ(expert.up_bias[3], weight(kBias, 2, 7, 0));
+  EXPECT_EQ(expert.down_bias[5], weight(kBias, 2, 5, 0));
+}
+
+TEST(Layout, PackedExpertsAreDecodedByOutputAndInput) {
+  constexpr std::int64_t kIn = 32;
+  constexpr std::int64_t kOut = 32;
+  // The value of (expert, output, input) is +-1 or +-2 by parity, and twice as large for expert 1.
+  const auto code = [](std::int64_t o, std::int64_t i) {
+    return static_cast<std::uint8_t>((o % 2 == 0 ? 2 : 4) + (i % 3 == 0 ? 8 : 0));
+  };
+  SafetensorsWriter file;
+  add(file, "p.router.weight", {2, kIn}, [](const Index&) { return 0.0F; });
+  for (const auto& [name, out] :
+       {std::pair{"p.experts.gate_up_proj", 2 * kOut}, std::pair{"p.experts.down_proj", kIn}}) {
+    std::vector<std::uint8_t> blocks;
+    std::vector<std::uint8_t> scales;
+    for (std::int64_t e = 0; e < 2; ++e) {
+      for (std::int64_t o = 0; o < out; ++o) {
+        scales.push_back(static_cast<std::uint8_t>(127 + e));
+        for (std::int64_t i = 0; i < kIn; i += 2) {
+          blocks.push_back(static_cast<std::uint8_t>(code(o, i) | (code(o, i + 1) << 4U)));
+        }
+      }
+    }
+    file.add(std::string(name) + "_blocks", "U8", {2, out, 1, 16}, blocks);
+    file.add(std::string(name) + "_scales", "U8", {2, out, 1}, scales);
+  }
+  BlockSpec spec = small_spec();
+  spec.router.hidden = spec.expert.hidden = kIn;
+  spec.expert.width = kOut;
+  spec.router.experts = 2;
+  const auto opened = open_block(file, "gpt_oss", "p.", spec);
+  for (std::int64_t e = 0; e < 2; ++e) {
+    const ExpertTensors expert = opened->source->expert(e);
+    EXPECT_EQ(expert.gate.type, experts::DType::kBfloat16);
+    for (std::int64_t o = 0; o < kOut; ++o) {
+      for (std::int64_t i = 0; i < kIn; ++i) {
+        const float sign = (i % 3 == 0 ? -1.0F : 1.0F) * static_cast<float>(e + 1);
+        ASSERT_EQ(expert.gate.at(o, i), sign * 1);  // even outputs of the fused tensor
+        ASSERT_EQ(expert.up.at(o, i), sign * 2);
+        ASSERT_EQ(expert.down.at(o, i), sign * (o % 2 == 0 ? 1.0F : 2.0F));
+      }
+    }
+  }
+  BlockSpec odd = spec;
+  odd.expert.width = 40;
+  EXPECT_THAT(refusal(file, "gpt_oss", "p.", odd), HasSubstr("want a multiple of 32"));
+}
+
+TEST(Layout, DbrxKeepsExpertsInRowsAndItsDownTransposed) {
+  SafetensorsWriter file;
+  add_router(file, "p.router.layer.weight");
+  for (const auto& [name, kind] : {std::pair{"w1", kGate}, {"v1", kUp}, {"w2", kDown}}) {
+    add(file, std::string("p.experts.mlp.") + name, {kExperts * kWidth, kHidden},
+        [kind = kind](const Index& at) {
+          const std::int64_t e = at[0] / kWidth;
+          const std::int64_t f = at[0] % kWidth;
+          return kind == kDown ? weight(kind, e, at[1], f) : weight(kind, e, f, at[1]);
+        });
+  }
+  expect_block(*open_block(file, "dbrx", "p.", small_spec())->source);
+  expect_block(*open_block(file, "olmoe", "p.", small_spec())->source);
+}
+
+TEST(Layout, GrokKeepsMatricesByInputAndItsRouterBesideTheBlock) {
+  SafetensorsWriter file;
+  add(file, "layer_0/router/w", {kHidden, kExperts},
+      [](const Index& at) { return weight(kRouter, 0, at[1], at[0]); });
+  const auto stack = [&](const std::string& name, int kind, std::int64_t in, std::int64_t out) {
+    add(file, "layer_0/moe/" + name + "/w", {kExperts, in, out},
+        [kind](const Index& at) { return weight(kind, at[0], at[2], at[1]); });
+  };
+  stack("linear", kGate, kHidden, kWidth);
+  stack("linear_v", kUp, kHidden, kWidth);
+  stack("linear_1", kDown, kWidth, kHidden);
+  expect_block(*open_block(file, "grok1", "layer_0/moe/", small_spec())->source);
+}
+
+TEST(Layout, ARouterMayBeNamedByItsCaller) {
+  SafetensorsWriter file = mixtral();
+  const TempFolder folder;
+  add(file, "elsewhere", {kExperts, kHidden}, [](const Index&) { return 5.0F; });
+  const auto set = std::make_shared<const TensorSet>(
+      std::make_shared<const SafetensorsFile>(file.write(folder / "a.safetensors")));
+  const auto source =
+      block_source(set, {.family = "mixtral", .prefix = "p.", .router = "elsewhere"}, small_spec(),
+                   false, false, nullptr);
+  EXPECT_EQ(source->router().weight.at(1, 1), 5.0F);
+}
+
+TEST(Layout, YuanFusesEachExpertAndAttendsInItsRouter) {
+  SafetensorsWriter file;
+  add_linear(file, "p.gate.query.weight", kRouter, 0, kExperts, kHidden);
+  add_linear(file, "p.gate.key.weight", kSecond, 0, kExperts, kHidden);
+  add_linear(file, "p.gate.value.weight", kThird, 0, kExperts, kHidden);
+  for (std::int64_t e = 0; e < kExperts; ++e) {
+    const std::string at = "p.experts." + std::to_string(e);
+    add(file, at + ".w1.weight", {2 * kWidth, kHidden}, [e](const Index& i) {
+      return weight(i[0] < kWidth ? kGate : kUp, e, i[0] % kWidth, i[1]);
+    });
+    add_linear(file, at + ".w2.weight", kDown, e, kHidden, kWidth);
+  }
+  BlockSpec spec = small_spec();
+  spec.router.logits = experts::Logits::kAttention;
+  const auto opened = open_block(file, "yuan", "p.", spec);
+  expect_block(*opened->source);
+  expect_view(opened->source->router().second, kSecond, 0, kExperts, kHidden);
+  expect_view(opened->source->router().third, kThird, 0, kExperts, kHidden);
+}
+
+TEST(Layout, LlamaMoeHasTwoLayersInItsRouterAndNoiseThatIsForTraining) {
+  SafetensorsWriter file;
+  add_linear(file, "p.gate.gate_network.0.weight", kRouter, 0, kExperts, kHidden);
+  add_linear(file, "p.gate.gate_network.2.weight", kSecond, 0, kExperts, kExperts);
+  for (std::int64_t e = 0; e < kExperts; ++e) {
+    const std::string at = "p.calculator.experts.weight_";
+    add_linear(file, at + "gate." + std::to_string(e), kGate, e, kWidth, kHidden);
+    add_linear(file, at + "up." + std::to_string(e), kUp, e, kWidth, kHidden);
+    add_linear(file, at + "down." + std::to_string(e), kDown, e, kHidden, kWidth);
+  }
+  BlockSpec spec = small_spec();
+  spec.router.logits = experts::Logits::kMlpTanh;
+  const auto opened = open_block(file, "llama_moe", "p.", spec);
+  expect_block(*opened->source);
+  expect_view(opened->source->router().second, kSecond, 0, kExperts, kExperts);
+  const FamilyLayout layout = layout_of("llama_moe");
+  EXPECT_TRUE(belongs_elsewhere(layout, "p.", "p.gate.weight_noise.weight"));
+  EXPECT_FALSE(belongs_elsewhere(layout, "p.", "p.gate.weight"));
+  EXPECT_THAT(refusal(mixtral(), "mixtral", "p.", spec),
+              HasSubstr("family mixtral has no tensor for the router's second matrix"));
+}
+
+TEST(Layout, OpenMoeSendsTheSecondHalfThroughTheActivation) {
+  const auto is_up = [](std::int64_t o) { return o < kWidth; };
+  SafetensorsWriter file;
+  add_router(file, "layers.3.mlp.gate_weight");
+  add(file, "layers.3.mlp.experts.wi_gate", {kExperts, kHidden, 2 * kWidth}, [&](const Index& at) {
+    return weight(is_up(at[2]) ? kUp : kGate, at[0], at[2] % kWidth, at[1]);
+  });
+  add(file, "layers.3.mlp.experts.wi_up", {kExperts, kHidden, kWidth},
+      [](const Index& at) { return weight(kLinear, at[0], at[2], at[1]); });
+  add(file, "layers.3.mlp.experts.wo", {kExperts, kWidth, kHidden},
+      [](const Index& at) { return weight(kDown, at[0], at[2], at[1]); });
+  add(file, "layers.3.extra_mlp.gate_proj.weight", {2 * kWidth, kHidden}, [&](const Index& at) {
+    return weight(is_up(at[0]) ? kUp : kGate, 9, at[0] % kWidth, at[1]);
+  });
+  add_linear(file, "layers.3.extra_mlp.up_proj.weight", kLinear, 9, kWidth, kHidden);
+  add_linear(file, "layers.3.extra_mlp.down_proj.weight", kDown, 9, kHidden, kWidth);
+  BlockSpec spec = small_spec();
+  spec.expert.unit = experts::Unit::kTrilinear;
+  spec.dense = spec.expert;
+  spec.dense_mode = experts::DenseMode::kSequential;
+  const auto opened = open_block(file, "openmoe", "layers.3.mlp.", spec);
+  expect_block(*opened->source);
+  expect_view(opened->source->expert(2).linear, kLinear, 2, kWidth, kHidden);
+  expect_expert(opened->source->dense(), 9);
+  expect_view(opened->source->dense().linear, kLinear, 9, kWidth, kHidden);
+}
+
+TEST(Layout, SharedExpertsTheirGateAndTheSelectionBiasAreFound) {
+  SafetensorsWriter file;
+  add_router(file, "p.gate.weight");
+  for (std::int64_t e = 0; e <= kExperts; ++e) {
+    const std::string at =
+        e < kExperts ? "p.experts." + std::to_string(e) : std::string("p.shared_expert");
+    add_linear(file, at + ".gate_proj.weight", kGate, e, kWidth, kHidden);
+    add_linear(file, at + ".up_proj.weight", kUp, e, kWidth, kHidden);
+    add_linear(file, at + ".down_proj.weight", kDown, e, kHidden, kWidth);
+  }
+  add_linear(file, "p.shared_expert_gate.weight", kShared, 0, 1, kHidden);
+  BlockSpec spec = small_spec();
+  spec.shared = spec.expert;
+  spec.shared_gate = experts::SharedGate::kSigmoid;
+  const auto opened = open_block(file, "qwen2_moe", "p.", spec);
+  expect_block(*opened->source);
+  expect_expert(opened->source->shared(), kExperts);
+  expect_view(opened->source->shared_gate(), kShared, 0, 1, kHidden);
+  EXPECT_THAT(refusal(file, "qwen2_moe", "p.", spec, {.selection = true}),
+              HasSubstr("family qwen2_moe has no tensor for the selection bias"));
+
+  SafetensorsWriter minimax = mixtral();
+  add(minimax, "p.e_score_correction_bias", {1, kExperts},  // one row, as Ernie has it
+      [](const Index& at) { return weight(kBias, 0, at[1], 0); });
+  const auto biased = open_block(minimax, "minimax_m2", "p.", small_spec(), {.selection = true});
+  ASSERT_EQ(biased->source->router().selection_bias.size(), 3U);
+  EXPECT_EQ(biased->source->router().selection_bias[2], weight(kBias, 0, 2, 0));
+}
+
+TEST(Layout, IdentityExpertsHaveLogitsAndNoWeights) {
+  SafetensorsWriter file;
+  add_linear(file, "p.router.classifier.weight", kRouter, 0, kExperts + 2, kHidden);
+  for (std::int64_t e = 0; e < kExperts; ++e) {
+    const std::string at = "p.experts." + std::to_string(e);
+    add_linear(file, at + ".gate_proj.weight", kGate, e, kWidth, kHidden);
+    add_linear(file, at + ".up_proj.weight", kUp, e, kWidth, kHidden);
+    add_linear(file, at + ".down_proj.weight", kDown, e, kHidden, kWidth);
+  }
+  BlockSpec spec = small_spec();
+  spec.router.identity = 2;
+  const auto opened = open_block(file, "longcat_flash", "p.", spec);
+  expect_view(opened->source->router().weight, kRouter, 0, kExperts + 2, kHidden);
+  EXPECT_THROW(static_cast<void>(opened->source->expert(kExperts)), std::invalid_argument);
+}
+
+TEST(Layout, Float16IsWidenedAndBfloat16StaysInPlace) {
+  for (const char* dtype : {"F16", "BF16"}) {
+    const std::uint16_t one_and_half = dtype[0] == 'F' ? 0x3e00 : 0x3fc0;
+    const auto halves = [&](SafetensorsWriter& file, const std::string& name, std::int64_t out,
+                            std::int64_t in) {
+      file.add(name, dtype, {out, in},
+               std::vector<std::uint16_t>(static_cast<std::size_t>(out * in), one_and_half));
+    };
+    SafetensorsWriter file;
+    halves(file, "p.gate.weight", kExperts, kHidden);
+    for (std::int64_t e = 0; e < kExperts; ++e) {
+      const std::string at = "p.experts." + std::to_string(e);
+      halves(file, at + ".w1.weight", kWidth, kHidden);
+      halves(file, at + ".w3.weight", kWidth, kHidden);
+      halves(file, at + ".w2.weight", kHidden, kWidth);
+    }
+    const auto opened = open_block(file, "mixtral", "p.", small_spec());
+    const ExpertTensors expert = opened->source->expert(2);
+    EXPECT_EQ(expert.down.type,
+              dtype[0] == 'F' ? experts::DType::kFloat32 : experts::DType::kBfloat16);
+    EXPECT_EQ(expert.down.at(5, 3), 1.5F);
+    EXPECT_EQ(expert.gate.at(0, 0), 1.5F);
+    EXPECT_EQ(opened->source->router().weight.at(2, 5), 1.5F);
+  }
+}
+
+TEST(Layout, TensorsThatAreMissingOrOfAnotherShapeOrTypeAreNamed) {
+  BlockSpec four = small_spec();
+  four.router.experts = 4;
+  EXPECT_THAT(refusal(mixtral(), "mixtral", "p.", four),
+              testing::AllOf(HasSubstr("block.safetensors: tensor p.gate.weight: shape"),
+                             HasSubstr("got [3, 6], want [4, 6]")));
+  EXPECT_THAT(refusal(mixtral(2), "mixtral", "p.", small_spec()),
+              HasSubstr("tensor p.experts.2.w1.weight: missing in "));
+  EXPECT_THAT(refusal(mixtral(), "mixtral", "q.", small_spec()),
+              HasSubstr("tensor q.gate.weight: missing in "));
+  BlockSpec wide = small_spec();
+  wide.expert.width = 5;
+  EXPECT_THAT(refusal(mixtral(), "mixtral", "p.", wide),
+              HasSubstr("tensor p.experts.0.w1.weight: shape, got [4, 6], want [5, 6]"));
+  SafetensorsWriter file = mixtral(2);
+  file.add("p.experts.2.w1.weight", "I8", {kWidth, kHidden}, std::string(kWidth * kHidden, 'x'));
+  EXPECT_THAT(refusal(file, "mixtral", "p.", small_spec()),
+              HasSubstr("tensor p.experts.2.w1.weight: dtype, got I8, want F32, BF16 or F16"));
+  BlockSpec shared = small_spec();
+  shared.shared = shared.expert;
+  EXPECT_THAT(refusal(mixtral(), "mixtral", "p.", shared),
+              HasSubstr("family mixtral has no tensor for the shared expert"));
+  EXPECT_THAT(refusal(mixtral(), "gpt2", "p.", small_spec()),
+              HasSubstr("layout: family 'gpt2', want one of arctic, dbrx"));
+}
+
+TEST(Layout, NamesAreMadeFromPatterns) {
+  EXPECT_EQ(tensor_name("a.", "experts.{e}.w1", 12), "a.experts.12.w1");
+  EXPECT_EQ(tensor_name("model.layers.1.moe.", "../mlp.w1", 0), "model.layers.1.mlp.w1");
+  EXPECT_EQ(tensor_name("d/layer_0/moe/", "../router/w", 0), "d/layer_0/router/w");
+  EXPECT_EQ(tensor_name("moe.", "../w", 0), "w");
+  EXPECT_EQ(tensor_name("", "../w", 0), "w");
+  EXPECT_EQ(tensor_name("x{e}.", "w", 7), "x{e}.w");
+  EXPECT_EQ(bias_pattern("router.weight"), "router.bias");
+  EXPECT_EQ(bias_pattern("mlp1_weight"), "mlp1_bias");
+  EXPECT_EQ(bias_pattern("experts.down_proj"), "experts.down_proj_bias");
+}
+
+TEST(Layout, EveryFamilyHasOneRowWithWhatEveryBlockNeeds) {
+  std::set<std::string> seen;
+  for (const FamilyLayout& row : all_layouts()) {
+    EXPECT_TRUE(seen.insert(row.family).second) << row.family << " twice";
+    EXPECT_FALSE(row.prefixes.empty()) << row.family;
+    EXPECT_FALSE(row.routers.empty()) << row.family;
+    EXPECT_FALSE(row.experts.empty()) << row.family;
+    for (const std::string& prefix : row.prefixes) EXPECT_THAT(prefix, HasSubstr("{l}"));
+  }
+}
+}  // namespace
+}  // namespace switchyard::runtime
