@@ -5,6 +5,7 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <optional>
 #include <unistd.h>
 
@@ -30,8 +31,10 @@ Start parse(const Command& command, const std::vector<std::string>& args,
   try {
     start.options = Options::parse(command.syntax(), args, environment);
     start.fields = {{"version", version()}, {"command", command.name}};
+    std::map<std::string, int> seen;  // entries of a list: "set", "set 2", "set 3"
     for (const auto& [name, value] : start.options->canonical()) {
-      start.fields.push_back({name, value});
+      const int number = ++seen[name];
+      start.fields.push_back({number == 1 ? name : name + " " + std::to_string(number), value});
     }
     if (command.prepare != nullptr) {
       for (comm::Field& field : command.prepare(*start.options)) {
