@@ -32,6 +32,7 @@ struct Bounded {
 /// @param logits  [tokens, all experts] of the whole batch; -inf hides an expert from a token: it
 ///                counts in no mean, softmax or group, is never chosen, and scores 0 (-inf
 ///                unscored)
+/// @return        scores of sparsemixer are a softmax, whatever the spec's scoring
 /// @throws std::invalid_argument  "reference: token 17: logit of expert 3 is nan, want ...", a spec
 ///                that does not fit, or a composition without a meaning (sparsemixer with a
 ///                selection bias; expert choice with a group filter, identity experts or a capacity

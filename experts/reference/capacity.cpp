@@ -140,13 +140,15 @@ std::vector<std::int64_t> shuffled_free_slots(const RouterSpec& spec, std::int64
 }
 
 /// Sends each dropped token, in token order, to the next expert of the shuffled list; its weight is
-/// the new expert's. A token that hides that expert stays dropped, and so do those past the list.
+/// the new expert's score (1, where weights are a softmax over the one that is chosen). A token
+/// that hides that expert stays dropped, and so do those past the list.
 void recycle(const RouterSpec& spec, const std::vector<Applicant>& dropped,
              const std::vector<std::int64_t>& list, Routing& routing) {
   for (std::size_t i = 0; i < std::min(dropped.size(), list.size()); ++i) {
     const Applicant& token = dropped[i];
     if (!is_visible(routing.logits(token.token, list[i]))) continue;
-    const float score = routing.scores(token.token, list[i]);
+    const bool raw = spec.weighting == Weighting::kScores;
+    const float score = raw ? routing.scores(token.token, list[i]) : 1.0F;
     routing.experts[token.slot] = static_cast<std::int32_t>(list[i]);
     routing.weights[token.slot] = finish(spec, {static_cast<double>(score)})[0];
   }

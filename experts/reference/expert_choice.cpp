@@ -9,7 +9,7 @@ namespace {
 void check(const RouterSpec& spec) {
   if (!(spec.capacity.factor > 0)) refuse("expert choice with capacity factor 0, want more");
   if (spec.identity > 0) refuse("expert choice with identity experts, want none");
-  if (spec.groups > 1) refuse("expert choice with a group filter, want none");
+  if (spec.groups_kept < spec.groups) refuse("expert choice with a group filter, want none");
 }
 }  // namespace
 

@@ -114,10 +114,11 @@ std::vector<double> softmax_of(const std::vector<double>& z, const std::vector<b
   return p;
 }
 
-/// Unbiased scores, rounded to float32. A hidden expert's is 0 (-inf without scoring).
+/// Unbiased scores, rounded to float32. A hidden expert's is 0 (-inf without scoring). Sparsemixer
+/// chooses by logits whatever the scoring; its scores, for capacity and balance, are the softmax.
 std::vector<float> scores_of(const RouterSpec& spec, const std::vector<double>& z) {
   std::vector<double> exact_scores = z;
-  if (spec.scoring == Scoring::kSoftmax) {
+  if (spec.scoring == Scoring::kSoftmax || spec.choice == Choice::kSparseMixer) {
     exact_scores = softmax_of(z, std::vector<bool>(z.size(), true));
   } else if (spec.scoring == Scoring::kSigmoid) {
     for (double& value : exact_scores) value = 1 / (1 + std::exp(-value));

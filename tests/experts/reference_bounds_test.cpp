@@ -125,6 +125,7 @@ std::vector<float> run_block(Order order, const BlockSpec& spec, const Given& so
   std::vector<float> y;
   for (std::size_t i = 0; i < x.size(); ++i) {
     std::vector<float> column;
+    column.reserve(terms.size());
     for (const std::vector<float>& term : terms) column.push_back(term[i]);
     y.push_back(sum(order, column));
   }
@@ -310,6 +311,7 @@ TEST(ReferenceBounds, HonestFloat32LogitsStayWithinThemInAnyOrderOfAddition) {
           const std::vector<float> v = apply(order, tensors.third, {}, x.row(0));
           for (std::size_t i = 0; i < got.size(); ++i) {
             std::vector<float> p;
+            p.reserve(k.size());
             for (const float key : k) p.push_back(got[i] * key);
             const float largest = *std::max_element(p.begin(), p.end());
             for (float& value : p) value = std::exp(value - largest);

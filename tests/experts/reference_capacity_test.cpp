@@ -175,6 +175,9 @@ TEST(ReferenceCapacity, RecycleSendsTokensOfAFullExpertThroughAShuffledListOfFre
   spec.normalize = Normalize::kSum;
   spec.scale = 2;
   EXPECT_THAT(route(spec, logits).weights, Each(2.0F));
+  spec.normalize = Normalize::kNone;
+  spec.weighting = Weighting::kSoftmaxOfChosen;  // over one
+  EXPECT_THAT(route(spec, logits).weights, Each(2.0F));
 }
 
 TEST(ReferenceCapacity, RecycleDropsWhatTheListCannotHold) {

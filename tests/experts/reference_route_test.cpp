@@ -14,6 +14,7 @@
 namespace switchyard::experts {
 namespace {
 using given::matrix_of;
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::FloatEq;
 using ::testing::HasSubstr;
@@ -137,6 +138,8 @@ TEST(ReferenceRoute, SparsemixerTakesOneExpertAfterTheOtherEachWithItsOwnSoftmax
   spec.sparsemixer_jitter = 0.1F;
   const Routing routing = route(spec, {{0.9F, 1, -1, 0.5F}, {0, 0, 0, 0}});
   EXPECT_THAT(routing.experts, ElementsAre(1, 0, 3, 2, 0, 1, 2, 3));
+  spec.scoring = Scoring::kNone;
+  EXPECT_THAT(route(spec, {{0, 0, 0, 0}}).scores.row(0), Each(0.25F));
   // (1 - 0.9) / 1 is kept: 1 / (1 + exp(-0.1)). 0 / 0 is kept too.
   EXPECT_THAT(routing.weights,
               ElementsAre(FloatEq(0.52497918747894F), 1, 1, 1, 0.25F, FloatEq(1.0F / 3), 0.5F, 1));
