@@ -5,7 +5,7 @@
 
 namespace switchyard::launch {
 namespace {
-constexpr std::int64_t kMebibyte = 1024 * 1024;
+constexpr std::int64_t kMebibyte = 1LL << 20;
 /// Open MPI takes a few MiB of /dev/shm a rank; containers come with 64 MiB.
 constexpr std::int64_t kSmallShmBytes = 256 * kMebibyte;
 

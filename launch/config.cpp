@@ -46,6 +46,15 @@ std::string value_of(const Message& message, const FieldDescriptor& field) {
   }
 }
 
+std::vector<std::string> field_names() {
+  const auto& descriptor = *config::v1::Config::descriptor();
+  std::vector<std::string> names(static_cast<std::size_t>(descriptor.field_count()));
+  for (int i = 0; i < descriptor.field_count(); ++i) {
+    names[static_cast<std::size_t>(i)] = descriptor.field(i)->name();
+  }
+  return names;
+}
+
 /// Protobuf says that a field is unknown; we say which one was meant.
 std::string with_nearest(const std::string& words) {
   const std::string before = "has no field named \"";
@@ -54,10 +63,7 @@ std::string with_nearest(const std::string& words) {
   if (found == std::string::npos || type == std::string::npos) return words;
   const std::size_t begin = found + before.size();
   const std::string field = words.substr(begin, words.find('"', begin) - begin);
-  std::vector<std::string> fields;
-  const auto& descriptor = *config::v1::Config::descriptor();
-  for (int i = 0; i < descriptor.field_count(); ++i) fields.push_back(descriptor.field(i)->name());
-  return words.substr(0, type) + "no field " + field + nearest_hint(field, fields);
+  return words.substr(0, type) + "no field " + field + nearest_hint(field, field_names());
 }
 }  // namespace
 
@@ -87,11 +93,8 @@ std::vector<ConfigEntry> read_config_file(const std::filesystem::path& file) {
 }
 
 std::vector<std::string> config_options() {
-  std::vector<std::string> names;
-  const auto& descriptor = *config::v1::Config::descriptor();
-  for (int i = 0; i < descriptor.field_count(); ++i) {
-    names.push_back(flag_name(descriptor.field(i)->name()));
-  }
+  std::vector<std::string> names = field_names();
+  for (std::string& name : names) name = flag_name(std::move(name));
   return names;
 }
 }  // namespace switchyard::launch

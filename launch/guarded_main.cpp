@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <thread>
 #include <unistd.h>
 
 #include "comm/collective.hpp"
@@ -125,6 +126,13 @@ int run(const Command& command, const Start& start, const Reporter& reporter, bo
   return status;
 }
 
+/// One failure, one message: when every rank fails alike, rank 0 says so and ends the job before
+/// the others have spoken. A missed deadline is told by each, since each waits for somebody else.
+void wait_for_the_first(const std::exception& error) {
+  if (runtime::status_of(error) == runtime::kTemporary) return;
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+}
+
 int main_with_mpi(const Command& command, const Start& start,
                   const std::vector<std::string>& environment) {
   const comm::Environment mpi;
@@ -134,8 +142,10 @@ int main_with_mpi(const Command& command, const Start& start,
     limit = std::chrono::milliseconds(static_cast<std::int64_t>(limit_ms));
   }
   std::optional<Reporter> reporter;
+  bool first = true;
   try {
     const auto group = comm::MpiGroup::world(limit);
+    first = group->rank() == 0;
     const bool bracket = group->size() > 1 || launched_as(environment).by_launcher;
     reporter = bracket ? Reporter(group->rank(), group->size()) : Reporter();
     try {
@@ -148,6 +158,7 @@ int main_with_mpi(const Command& command, const Start& start,
       return error.status();
     }
   } catch (const std::exception& error) {
+    if (!first) wait_for_the_first(error);
     reporter.value_or(Reporter()).error(error.what());
     comm::Environment::abort(runtime::status_of(error));
   }

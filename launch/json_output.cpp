@@ -43,6 +43,7 @@ JsonOutput::~JsonOutput() {
   give_up();
 }
 
+// NOLINTNEXTLINE(bugprone-exception-escape): the destructor of json may run out of memory
 JsonOutput::JsonOutput(JsonOutput&& other) noexcept {
   *this = std::move(other);
 }

@@ -11,6 +11,7 @@ namespace switchyard::launch {
 /// Nothing, a file or a stream. Keys that write() is given carry their units. Move-only.
 class JsonOutput {
  public:
+  // NOLINTNEXTLINE(bugprone-exception-escape): the destructor of json may run out of memory
   JsonOutput() = default;  ///< nobody asked
   /// Finds out now whether the file can be written: FILE.tmp is created beside it, and becomes FILE
   /// in write(). Devices and pipes are written in place.

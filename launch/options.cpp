@@ -134,6 +134,7 @@ Options Options::parse(const Syntax& syntax, const std::vector<std::string>& arg
 void Options::put(const Option& option, const std::string& where,
                   const std::vector<std::string>& values) {
   std::vector<std::string> checked;
+  checked.reserve(values.size());
   for (const std::string& value : values) checked.push_back(canonical_value(option, where, value));
   values_[option.name] = std::move(checked);
 }
@@ -250,6 +251,7 @@ std::string variable_name(std::string_view option) {
 std::vector<std::string> unknown_variables(const std::vector<std::string>& environment,
                                            const std::vector<std::string>& all_options) {
   std::vector<std::string> known;
+  known.reserve(all_options.size());
   for (const std::string& option : all_options) known.push_back(variable_name(option));
   std::vector<std::string> sentences;
   for (const std::string& entry : environment) {

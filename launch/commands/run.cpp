@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/run/run.hpp"
 
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <string>
 
 #include "launch/commands/all.hpp"
 #include "launch/commands/run_options.hpp"
+#include "launch/machine.hpp"
 #include "launch/progress.hpp"
 #include "runtime/report/digest.hpp"
 #include "runtime/report/whole_file.hpp"
@@ -112,8 +115,19 @@ std::vector<comm::Field> prepare(const Options& options) {
   return {{"model digest", runtime::sha256(model.text()).substr(0, 16)}};
 }
 
+/// What one rank may use, if all ranks of this machine take the same.
+std::int64_t memory_of_one_rank() {
+  const char* const local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  const int ranks = local == nullptr ? 1 : std::max(1, std::atoi(local));
+  const Machine machine = read_machine("/", {});
+  std::int64_t bytes = machine.memory_available_bytes;
+  if (machine.memory_limit_bytes > 0) bytes = std::min(bytes, machine.memory_limit_bytes);
+  return bytes / ranks;
+}
+
 int run(Context& context) {
-  const runtime::RunSettings settings = run_settings(context.options);
+  runtime::RunSettings settings = run_settings(context.options);
+  settings.memory_bytes = memory_of_one_rank();
   std::unique_ptr<runtime::WholeFile> file;
   runtime::together(context.group(), [&] {
     if (context.first() && context.options.has("output")) {

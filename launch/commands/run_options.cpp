@@ -83,6 +83,11 @@ runtime::LayerOptions layer_settings(const Options& options) {
   return layer;
 }
 
+Option inject_option() {
+  return choice_option("inject", {"none", "kernel", "plan", "router", "combine"},
+                       "spoils one result a rank, to see that it is caught", "none");
+}
+
 std::vector<Option> run_options() {
   std::vector<Option> options = work_options();
   append(options, layer_options());

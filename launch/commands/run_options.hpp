@@ -16,4 +16,6 @@ namespace switchyard::launch {
 /// which changes no bit of what it gives.
 [[nodiscard]] std::vector<Option> layer_options();
 [[nodiscard]] runtime::LayerOptions layer_settings(const Options& options);
+/// --inject of the verify commands.
+[[nodiscard]] Option inject_option();
 }  // namespace switchyard::launch

@@ -97,8 +97,7 @@ int run(Context& context) {
 
 Command verify_golden_command() {
   auto options = layer_options();
-  options.push_back(text_option("inject", "kernel|plan|router|combine",
-                                "spoils one result, to see that it is caught"));
+  options.push_back(inject_option());
   return {.name = "verify golden",
           .summary = "blocks computed by the families' official code, run again over these ranks",
           .needs_mpi = true,

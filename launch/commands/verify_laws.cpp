@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "launch/commands/all.hpp"
+#include "launch/commands/run_options.hpp"
 #include "launch/progress.hpp"
 #include "runtime/layer/inject.hpp"
 #include "runtime/status.hpp"
@@ -65,8 +66,7 @@ Command verify_laws_command() {
           .options = {integer_option("fuzz", "COUNT", "random cases", 200, {.least = 1}),
                       integer_option("seed", "NUMBER", "of the first; the next has the next", 1,
                                      {.least = 0}),
-                      text_option("inject", "kernel|plan|router|combine",
-                                  "spoils one result a case, to see that it is caught")},
+                      inject_option()},
           .run = run};
 }
 }  // namespace switchyard::launch

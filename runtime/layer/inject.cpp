@@ -9,7 +9,7 @@
 namespace switchyard::runtime {
 
 Inject inject_from(std::string_view name) {
-  if (name.empty()) return Inject::kNone;
+  if (name == "none") return Inject::kNone;
   if (name == "kernel") return Inject::kKernel;
   if (name == "plan") return Inject::kPlan;
   if (name == "router") return Inject::kRouter;

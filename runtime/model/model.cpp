@@ -39,6 +39,15 @@ std::string lower(std::string_view text) {
   }
   return result;
 }
+/// The name that is nearest as a whole, else the one whose beginning is: "olmo2" means "olmoe-...".
+std::string nearest_beginning(const std::string& wanted, const std::vector<std::string>& names) {
+  if (std::string whole = nearest(wanted, names); !whole.empty()) return whole;
+  std::vector<std::string> beginnings;
+  for (const std::string& name : names) beginnings.push_back(name.substr(0, wanted.size()));
+  const std::string found = nearest(wanted, beginnings);
+  const auto at = std::find(beginnings.begin(), beginnings.end(), found);
+  return found.empty() ? found : names[static_cast<std::size_t>(at - beginnings.begin())];
+}
 }  // namespace
 
 Model::Model(Message message) : message_(std::make_shared<const Message>(std::move(message))) {}
@@ -69,7 +78,7 @@ Model Model::preset(std::string_view name) {
   if (matches.size() == 1) return Model(std::move(match));
   const std::string got = "model: got '" + std::string(name) + "', want ";
   if (!matches.empty()) throw std::invalid_argument(got + "one of " + one_of(matches));
-  const std::string hint = nearest(wanted, names);
+  const std::string hint = nearest_beginning(wanted, names);
   throw std::invalid_argument(got + "one of " + one_of(names) +
                               (hint.empty() ? "" : "; nearest is " + hint));
 }

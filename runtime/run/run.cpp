@@ -41,7 +41,23 @@ experts::DType stored_type(const RunSettings& settings, experts::WeightSource& w
   return weights.expert(0).up.type;
 }
 
-Prepared prepare(const RunSettings& settings, int ranks) {
+/// Refuses before anything is allocated what would end in the kernel killing the job.
+void require_memory(const RunSettings& settings, const Prepared& run, int rank) {
+  const std::int64_t need =
+      weight_bytes(run.block, *run.placement, rank, run.options.stored, settings.layers);
+  if (settings.memory_bytes == 0 || need <= settings.memory_bytes) return;
+  const auto gib = [](std::int64_t bytes) {
+    const std::int64_t tenths = (bytes * 10) >> 30U;
+    return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " GiB";
+  };
+  const std::int64_t times = (need + settings.memory_bytes - 1) / settings.memory_bytes;
+  throw std::invalid_argument("memory: weights of rank " + std::to_string(rank) + " take " +
+                              gib(need) + ", want at most " + gib(settings.memory_bytes) +
+                              ": fewer --layers, --weights bfloat16, or " + std::to_string(times) +
+                              " times the memory on more nodes");
+}
+
+Prepared prepare(const RunSettings& settings, int rank, int ranks) {
   Prepared run;
   run.model = model_of(settings);
   validate(settings, *run.model);
@@ -64,6 +80,7 @@ Prepared prepare(const RunSettings& settings, int ranks) {
   }
   run.options = settings.layer;
   run.options.stored = stored_type(settings, *run.weights[0]);
+  require_memory(settings, run, rank);
   return run;
 }
 
@@ -168,7 +185,7 @@ RunResult describe_run(const Prepared& run, const RunSettings& settings,
 
 RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& hooks) {
   Prepared prepared;
-  together(group, [&] { prepared = prepare(settings, group.size()); });
+  together(group, [&] { prepared = prepare(settings, group.rank(), group.size()); });
   const auto numbers = prepared.model->moe_layers();
   const auto loading = std::chrono::steady_clock::now();
   Coordinator coordinator = load_layers(group, prepared, numbers);

@@ -43,6 +43,24 @@ experts::BlockSpec block_of(const RunSettings& settings, const Model& model) {
   return block;
 }
 
+namespace {
+std::int64_t elements_of(const experts::ExpertSpec& spec) {
+  const std::int64_t matrices = spec.unit == experts::Unit::kPlain       ? 2
+                                : spec.unit == experts::Unit::kTrilinear ? 4
+                                                                         : 3;
+  return matrices * spec.hidden * spec.width;
+}
+}  // namespace
+
+std::int64_t weight_bytes(const experts::BlockSpec& block, const Placement& placement, int rank,
+                          experts::DType stored, std::int64_t layers) {
+  std::int64_t elements =
+      static_cast<std::int64_t>(placement.experts_of(rank).size()) * elements_of(block.expert);
+  if (block.shared) elements += elements_of(*block.shared);
+  if (block.dense) elements += elements_of(*block.dense);
+  return layers * elements * experts::size_of(stored);
+}
+
 void validate(const RunSettings& settings, const Model& model) {
   (void)routing_exponent(settings.routing);
   const auto moe_layers = model.num_moe_layers();
