@@ -2,7 +2,9 @@
 #include "experts/reference/running.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <stdexcept>
 
 namespace switchyard::experts::reference {
@@ -15,7 +17,9 @@ double Running::size() const {
 }
 
 double half_ulp(double size) {
-  return size > 0 ? kUnit * std::ldexp(1.0, std::ilogb(size)) : 0;
+  // The exponent alone: the power of two at or below `size`.
+  const auto power = std::bit_cast<std::uint64_t>(size) & 0x7ff0'0000'0000'0000U;
+  return kUnit * std::bit_cast<double>(power);
 }
 
 double roundings(std::int64_t n) {
