@@ -176,7 +176,6 @@ void PackedExpert::run(std::span<const float* const> rows, std::span<const float
   down.depth = spec_.width;
   down.outputs = spec_.hidden;
   if (spec_.biases) down.bias = up.bias + panels_for(spec_.width, up_width) * kColumns;
-  down.next = up.panels;
   down.x = h;
 
   for (std::int64_t first = 0; first < total; first += most) {
@@ -185,6 +184,7 @@ void PackedExpert::run(std::span<const float* const> rows, std::span<const float
                       spec_.hidden, x);
     up.rows = linear.rows = down.rows = count;
     down.results = results.data() + first;
+    down.next = first + count < total ? up.panels : nullptr;
     kernels.run(up);
     if (spec_.unit == Unit::kTrilinear) kernels.run(linear);
     kernels.run(down);

@@ -56,7 +56,6 @@ void PackedLinear::apply(MatrixView<const float> x, MatrixView<float> y) const {
     product.panels = panels_.as<float>();
     product.depth = in_;
     product.outputs = out_;
-    product.next = panels_.as<float>();
     product.x = packed.as<float>();
     product.rows = count;
     product.results = results.data();

@@ -28,7 +28,7 @@ struct Product {
   std::int64_t depth = 0;        ///< inputs
   std::int64_t outputs = 0;      ///< of the matrix (kGated: of each of the two)
   const float* bias = nullptr;   ///< [panels, 32] in the order of columns, or none
-  const void* next = nullptr;    ///< what will be read after these panels, to prefetch
+  const void* next = nullptr;    ///< what will be read after these panels, if it is known
   const float* x = nullptr;      ///< packed rows
   std::int64_t rows = 0;
   Finish finish = Finish::kStore;
