@@ -9,6 +9,8 @@
 #include <random>
 #include <vector>
 
+#include "experts/kernels/pack.hpp"
+
 namespace switchyard::experts {
 namespace {
 
@@ -46,8 +48,9 @@ Matrix chain(const Matrix& weight, const Matrix& x) {
 }
 
 bool same_bits(const Matrix& a, const Matrix& b) {
-  return a.rows() == b.rows() && a.cols() == b.cols() &&
-         std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.rows() * a.cols()) * 4) == 0;
+  if (a.rows() != b.rows() || a.cols() != b.cols()) return false;
+  const auto bytes = static_cast<std::size_t>(a.rows() * a.cols()) * sizeof(float);
+  return bytes == 0 || std::memcmp(a.data(), b.data(), bytes) == 0;
 }
 
 TEST(Linear, EveryOutputIsTheChainOfFusedMultiplyAddsOnEveryInstructionSet) {
@@ -150,6 +153,37 @@ TEST(Linear, RowsMayLieAnywhereAndWeightsMayBeTransposed) {
       EXPECT_EQ(std::memcmp(out.data() + 1 + r * 41, want.row(r).data(), 40 * sizeof(float)), 0);
     }
   }
+}
+
+TEST(Panels, LieByteByByteAsTheReadmeSays) {
+  const std::vector<float> gate = {1, 2, 3, 4, 5, 6};  // [3, 2]
+  const std::vector<float> up = {10, 20, 30, 40, 50, 60};
+  const WeightView first{gate.data(), DType::kFloat32, 3, 2, 2, 1};
+  const WeightView second{up.data(), DType::kFloat32, 3, 2, 2, 1};
+  ASSERT_EQ(panel_bytes(3, 2, 16, DType::kFloat32), 256);
+  std::vector<float> wide(64, -1.0F);
+  pack_halves(first, second, DType::kFloat32, wide.data());
+  std::vector<float> want(64);
+  for (std::size_t k = 0; k < 2; ++k) {
+    for (std::size_t o = 0; o < 3; ++o) {
+      want[32 * k + o] = gate[2 * o + k];
+      want[32 * k + 16 + o] = up[2 * o + k];
+    }
+  }
+  EXPECT_EQ(wide, want);
+  ASSERT_EQ(panel_bytes(3, 2, 16, DType::kBfloat16), 128);
+  std::vector<std::uint16_t> narrow(64, 0xffff);
+  pack_halves(first, second, DType::kBfloat16, narrow.data());
+  EXPECT_EQ(narrow[0], 0x3f80);   // gate[0][0] = 1
+  EXPECT_EQ(narrow[1], 0x4120);   // up[0][0] = 10
+  EXPECT_EQ(narrow[2], 0x4040);   // gate[1][0] = 3
+  EXPECT_EQ(narrow[33], 0x41a0);  // up[0][1] = 20
+  EXPECT_EQ(narrow[6], 0);
+  std::vector<float> whole(64, -1.0F);
+  pack_whole(first, DType::kFloat32, whole.data());
+  EXPECT_EQ(whole[2], 5);
+  EXPECT_EQ(whole[33], 4);
+  EXPECT_EQ(whole[16], 0);
 }
 
 TEST(Linear, ShapesAreCheckedByName) {

@@ -84,7 +84,7 @@ TEST(Uniform, APieceIsTheSameAsThatPartOfTheWhole) {
   for (std::int64_t first = 0; first < 12; ++first) {
     for (std::size_t count = 0; count < 20; ++count) {
       const auto piece = uniform(5, 1, 2, Stream::kUp, first, count);
-      EXPECT_EQ(std::memcmp(piece.data(), whole.data() + first, count * 4), 0);
+      EXPECT_TRUE(std::equal(piece.begin(), piece.end(), whole.begin() + first));
     }
   }
 }
