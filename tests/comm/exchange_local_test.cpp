@@ -30,8 +30,8 @@ TEST(LocalExchange, TwoExchangesOnOneGroupDoNotMix) {
 }
 
 TEST(LocalExchange, MoreRanksThanTheWindowStillMeet) {
-  run_local(40, [](Group& group) { testing::play_rounds(group, "p2p", 1); });
-  run_local(33, [](Group& group) { testing::play_rounds(group, "local", 1); });
+  run_local(24, [](Group& group) { testing::play_rounds(group, "p2p", 1); });
+  run_local(20, [](Group& group) { testing::play_rounds(group, "local", 1); });
 }
 
 TEST(LocalExchange, AutoHandsAddressesBetweenThreads) {

@@ -81,6 +81,7 @@ TEST(Group, MessagesOfOneChannelKeepTheirOrderAndChannelsDoNotMix) {
     const Channel other{21};
     if (group.rank() == 0) {
       std::vector<Pending> sends;
+      sends.reserve(100);
       for (int i = 0; i < 50; ++i) {
         sends.push_back(group.send(1, one, word(i), kWord));
         sends.push_back(group.send(1, other, word(1000 + i), kWord));
@@ -90,6 +91,7 @@ TEST(Group, MessagesOfOneChannelKeepTheirOrderAndChannelsDoNotMix) {
       return;
     }
     std::vector<Pending> all;  // posted in order, completed in any
+    all.reserve(100);
     for (int i = 0; i < 50; ++i) all.push_back(group.receive(0, other, Buffer(), kWord));
     for (int i = 0; i < 50; ++i) all.push_back(group.receive(0, one, Buffer(), kWord));
     group.wait(all[99]);
