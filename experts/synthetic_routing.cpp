@@ -72,7 +72,8 @@ Routing synthetic_routing(const RouterSpec& spec, double exponent, std::uint64_t
   std::vector<std::uint64_t> weights(static_cast<std::size_t>(experts));
   for (std::size_t e = 0; e < weights.size(); ++e) {
     const double share = portable::exp(-exponent * portable::log(static_cast<double>(e + 1)));
-    weights[e] = std::max<std::uint64_t>(1, static_cast<std::uint64_t>(share * 0x1p32 + 0.5));
+    weights[e] =
+        std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::floor(share * 0x1p32 + 0.5)));
   }
   Urn urn(weights);
   const auto k = static_cast<std::size_t>(spec.top_k);

@@ -27,7 +27,7 @@ WeightView make_matrix(std::uint64_t seed, std::uint32_t layer, std::int64_t id,
 
 SyntheticSource::SyntheticSource(BlockSpec spec, std::uint64_t seed, std::uint32_t layer,
                                  bool router_bias, bool selection_bias)
-    : spec_(std::move(spec)),
+    : spec_(spec),
       seed_(seed),
       layer_(layer),
       router_bias_(router_bias),

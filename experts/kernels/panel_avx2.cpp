@@ -33,11 +33,11 @@ struct Simd {
   static Float shift_bits_left_23(Float x) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 23));
   }
-  static void load_weights(const float* row, int part, Float& low, Float& high) {
+  static void load_weights(const float* row, std::int64_t part, Float& low, Float& high) {
     low = _mm256_load_ps(row + part * kLanes);
     high = _mm256_load_ps(row + kHalf + part * kLanes);
   }
-  static void load_weights(const std::uint16_t* row, int part, Float& low, Float& high) {
+  static void load_weights(const std::uint16_t* row, std::int64_t part, Float& low, Float& high) {
     const __m256i both = _mm256_load_si256(reinterpret_cast<const __m256i*>(row) + part);
     low = _mm256_castsi256_ps(_mm256_slli_epi32(both, 16));
     high = _mm256_castsi256_ps(_mm256_and_si256(both, _mm256_set1_epi32(-0x10000)));

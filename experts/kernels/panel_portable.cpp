@@ -41,11 +41,11 @@ struct Simd {
   static Float shift_bits_left_23(Float x) {
     return __builtin_bit_cast(Float, __builtin_bit_cast(Bits, x) << 23U);
   }
-  static void load_weights(const float* row, int part, Float& low, Float& high) {
+  static void load_weights(const float* row, std::int64_t part, Float& low, Float& high) {
     low = load(row + part * kLanes);
     high = load(row + 16 + part * kLanes);
   }
-  static void load_weights(const std::uint16_t* row, int part, Float& low, Float& high) {
+  static void load_weights(const std::uint16_t* row, std::int64_t part, Float& low, Float& high) {
     const std::uint16_t* p = row + part * 2 * kLanes;
     low = __builtin_bit_cast(Float, Bits{p[0], p[2], p[4], p[6]} << 16U);
     high = __builtin_bit_cast(Float, Bits{p[1], p[3], p[5], p[7]} << 16U);
