@@ -11,6 +11,25 @@
 namespace switchyard::runtime {
 namespace {
 
+/// Far above every model, and small enough that no product of them overflows on its way to a check.
+constexpr std::int64_t kMaxExtent = std::int64_t{1} << 30U;
+
+void check_extents(const experts::BlockSpec& spec) {
+  const auto check = [](const char* what, std::int64_t extent, std::int64_t least) {
+    if (extent >= least && extent <= kMaxExtent) return;
+    throw std::invalid_argument(std::string("layout: ") + what + ", got " + std::to_string(extent) +
+                                ", want " + std::to_string(least) + " to 2^30");
+  };
+  check("experts", spec.router.experts, 1);
+  check("identity experts", spec.router.identity, 0);
+  check("hidden of the router", spec.router.hidden, 1);
+  for (const auto& network : {std::optional(spec.expert), spec.shared, spec.dense}) {
+    if (!network) continue;
+    check("hidden of a network", network->hidden, 1);
+    check("width of a network", network->width, 1);
+  }
+}
+
 /// A matrix outside the experts that was found and checked. An empty name: the block has none.
 struct NamedMatrix {
   std::string name;
@@ -57,6 +76,7 @@ class BlockSource final : public experts::WeightSource {
         place_(place),
         layout_(layout_of(place.family)),
         own_(tensors_) {
+    check_extents(spec);
     Claims claims(*tensors_);
     claim_router(claims, spec.router, router_bias, selection_bias);
     const std::int64_t hidden = spec.router.hidden;

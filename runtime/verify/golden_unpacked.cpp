@@ -12,7 +12,8 @@ using experts::WeightView;
 std::string hexadecimal(std::uint16_t bits) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   std::string text = "0x";
-  for (const unsigned shift : {12U, 8U, 4U, 0U}) text += kDigits[(bits >> shift) & 15U];
+  const unsigned value = bits;
+  for (const unsigned shift : {12U, 8U, 4U, 0U}) text += kDigits[(value >> shift) & 15U];
   return text;
 }
 

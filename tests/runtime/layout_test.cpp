@@ -418,6 +418,10 @@ TEST(Layout, TensorsThatAreMissingOrOfAnotherShapeOrTypeAreNamed) {
               HasSubstr("tensor p.experts.2.w1.weight: missing in "));
   EXPECT_THAT(refusal(mixtral(), "mixtral", "q.", small_spec()),
               HasSubstr("tensor q.gate.weight: missing in "));
+  BlockSpec huge = small_spec();
+  huge.expert.width = std::int64_t{1} << 62U;
+  EXPECT_THAT(refusal(mixtral(), "mixtral", "p.", huge),
+              HasSubstr("width of a network, got 4611686018427387904, want 1 to 2^30"));
   BlockSpec wide = small_spec();
   wide.expert.width = 5;
   EXPECT_THAT(refusal(mixtral(), "mixtral", "p.", wide),
