@@ -5,28 +5,12 @@
 #include <stdexcept>
 #include <string>
 
+#include "experts/router/names.hpp"
+
 namespace switchyard::runtime {
 
 std::string_view name_of(experts::CapacityRule rule) {
-  switch (rule) {
-    case experts::CapacityRule::kNone:
-      return "none";
-    case experts::CapacityRule::kDeepspeedTop2:
-      return "deepspeed-top2";
-    case experts::CapacityRule::kDeepspeedProbs:
-      return "deepspeed-probs";
-    case experts::CapacityRule::kDeepspeedPosition:
-      return "deepspeed-position";
-    case experts::CapacityRule::kFlaxformer:
-      return "flaxformer";
-    case experts::CapacityRule::kColossal:
-      return "colossal";
-    case experts::CapacityRule::kDeviceBudget:
-      return "device-budget";
-    case experts::CapacityRule::kRecycle:
-      return "recycle";
-  }
-  return "unknown";
+  return experts::rule_name(rule);
 }
 
 std::vector<experts::CapacityRule> capacity_rules() {

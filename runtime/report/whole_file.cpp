@@ -23,6 +23,8 @@ WholeFile::WholeFile(std::string what, std::string file)
     : what_(std::move(what)), file_(std::move(file)) {
   if (std::filesystem::is_directory(file_)) fail(EISDIR);
   const bool in_place = written_in_place(file_);
+  // Renaming would replace a file that its owner has made read-only.
+  if (::access(file_.c_str(), F_OK) == 0 && ::access(file_.c_str(), W_OK) != 0) fail(errno);
   if (!in_place) temporary_ = file_ + ".tmp";
   const std::string& path = in_place ? file_ : temporary_;
   const int flags = O_WRONLY | O_CLOEXEC | (in_place ? 0 : O_CREAT | O_TRUNC);
