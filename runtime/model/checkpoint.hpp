@@ -26,6 +26,8 @@ class Checkpoint {
   [[nodiscard]] const Model& model() const { return model_; }
   /// The MoE block of layer `layer` (a number of Model::moe_layers()). Every tensor is checked for
   /// presence, type and shape before this returns.
+  /// @throws std::invalid_argument  a layer without experts; a tensor that is missing, of another
+  ///                                type or shape, or one too many: "FILE: tensor NAME: unexpected"
   [[nodiscard]] std::unique_ptr<experts::WeightSource> block(std::int64_t layer) const;
 
  private:
@@ -37,7 +39,7 @@ class Checkpoint {
 /// Checkpoint and by golden files.
 /// @param prefix  what precedes every weight name of the block: "model.layers.0.mlp."
 /// @param used    if given, receives the name of every tensor that belongs to the block
-/// @throws std::invalid_argument  "tensor model.layers.0.mlp.gate.weight: missing in FILE" and alike
+/// @throws std::invalid_argument  "tensor model.layers.0.mlp.gate.weight: missing in FILE"
 [[nodiscard]] std::unique_ptr<experts::WeightSource> block_weights(
     std::shared_ptr<const TensorSet> tensors, const Model& model, const std::string& prefix,
     std::set<std::string>* used);
