@@ -83,16 +83,14 @@ std::string other_experts(const GoldenBlock& block, const Routing& routing, std:
 }
 
 /// Weights of the chosen experts, against topk_weight in the order of topk_idx.
-double slot_weight_error(const GoldenBlock& block, const Matrix& dense, std::int64_t first) {
-  double worst = 0;
+double slot_weight_error(const GoldenBlock& block, const Matrix& dense) {
+  Matrix chosen(dense.rows(), block.top_k);
   for (std::int64_t t = 0; t < dense.rows(); ++t) {
     for (std::int64_t s = 0; s < block.top_k; ++s) {
-      const std::int64_t expert = block.topk_idx[at((first + t) * block.top_k + s)];
-      worst = std::max(worst, std::abs(static_cast<double>(dense(t, expert)) -
-                                       static_cast<double>(block.topk_weight(first + t, s))));
+      chosen(t, s) = dense(t, block.topk_idx[at(t * block.top_k + s)]);
     }
   }
-  return worst;
+  return difference(chosen.view(), block.topk_weight.view());
 }
 
 std::string unequal_duplicates(const GoldenBlock& block, const Matrix& output) {
@@ -171,7 +169,7 @@ GoldenResult check_golden(comm::Group& group, GoldenBlock& block, const LayerOpt
                     .limit = 1e-5},
                    {.quantity = "combine weights",
                     .error = std::max(difference(weights.view(), block.combine.view()),
-                                      slot_weight_error(block, weights, 0)),
+                                      slot_weight_error(block, weights)),
                     .limit = 2e-6 * largest}};
   for (const auto& error : result.errors) {
     if (!(error.over_limit() <= 1)) {
