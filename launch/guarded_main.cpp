@@ -126,11 +126,12 @@ int run(const Command& command, const Start& start, const Reporter& reporter, bo
   return status;
 }
 
-/// One failure, one message: when every rank fails alike, rank 0 says so and ends the job before
-/// the others have spoken. A missed deadline is told by each, since each waits for somebody else.
-void wait_for_the_first(const std::exception& error) {
+/// One failure, one message: when several ranks fail alike, the lowest says so and ends the job
+/// before the others have spoken. A missed deadline is told by each, since each waits for somebody
+/// else.
+void wait_for_the_first(const std::exception& error, int rank) {
   if (runtime::status_of(error) == runtime::kTemporary) return;
-  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  std::this_thread::sleep_for(std::chrono::milliseconds(200 * std::min(rank, 10)));
 }
 
 int main_with_mpi(const Command& command, const Start& start,
@@ -142,10 +143,10 @@ int main_with_mpi(const Command& command, const Start& start,
     limit = std::chrono::milliseconds(static_cast<std::int64_t>(limit_ms));
   }
   std::optional<Reporter> reporter;
-  bool first = true;
+  int rank = 0;
   try {
     const auto group = comm::MpiGroup::world(limit);
-    first = group->rank() == 0;
+    rank = group->rank();
     const bool bracket = group->size() > 1 || launched_as(environment).by_launcher;
     reporter = bracket ? Reporter(group->rank(), group->size()) : Reporter();
     try {
@@ -158,7 +159,7 @@ int main_with_mpi(const Command& command, const Start& start,
       return error.status();
     }
   } catch (const std::exception& error) {
-    if (!first) wait_for_the_first(error);
+    wait_for_the_first(error, rank);
     reporter.value_or(Reporter()).error(error.what());
     comm::Environment::abort(runtime::status_of(error));
   }

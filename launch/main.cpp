@@ -97,8 +97,16 @@ int start(const std::vector<std::string>& args, const std::vector<std::string>& 
   const std::vector<Command> all = commands();
   if (args.empty()) throw std::invalid_argument("got no command (switchyard --help lists them)");
   if (args[0] == "--version") return print("switchyard " + version() + "\n", prints);
-  if (args[0] == "--help" || args[0] == "-h") return print(overview(all), prints);
+  if (args[0] == "--help" || args[0] == "-h" || args[0] == "help")
+    return print(overview(all), prints);
   const Found found = find(all, args);
+  if (found.command == nullptr && asks_for_help(args)) {
+    std::string text;
+    for (const Command& command : all) {
+      if (command.name.starts_with(args[0] + " ")) text += help_text(command.syntax()) + "\n";
+    }
+    if (!text.empty()) return print(text, prints);
+  }
   if (found.command == nullptr || misspelt(all, args, found)) {
     throw std::invalid_argument(complaint(all, args));
   }

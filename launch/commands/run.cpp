@@ -42,7 +42,9 @@ void print(const runtime::RunResult& result, std::ostream& out) {
   const auto count = [](double value) { return fixed(value, 0); };
   row("model", result.model + ", " + std::to_string(result.layers) +
                    (result.layers == 1 ? " MoE layer" : " MoE layers"));
-  row("router", result.router);
+  row("router",
+      result.router +
+          (result.routing == "model" ? "" : "; experts chosen by --routing " + result.routing));
   row("ranks", std::to_string(result.ranks) + ", transport " + result.transport + ", kernels " +
                    result.isa + ", weights " + result.weights + " (" + bytes(result.weight_bytes) +
                    " on the largest rank, loaded in " + fixed(result.load_s, 1) + " s)");
@@ -66,7 +68,8 @@ void print(const runtime::RunResult& result, std::ostream& out) {
   row("logical bytes", bytes(result.logical_bytes) +
                            " a step: every (token, slot) row out and back, own rank included");
   row("wire bytes", bytes(result.wire_bytes) + " a step: what left a rank for another, " +
-                        count(result.rows_out) + " rows out after deduplication");
+                        count(result.rows_out) + " rows out after deduplication" +
+                        (result.gathers ? "; without the gather of the batch rule" : ""));
   row("output digest",
       result.output_digest + (result.invariance.empty()
                                   ? ""
@@ -103,6 +106,8 @@ nlohmann::ordered_json to_json(const runtime::RunResult& result) {
   json["logical_bytes"] = result.logical_bytes;
   json["wire_bytes"] = result.wire_bytes;
   json["weight_bytes_largest_rank"] = result.weight_bytes;
+  json["routing"] = result.routing;
+  json["non_finite_values"] = result.non_finite;
   json["output_digest"] = result.output_digest;
   json["depends_on_rank_count"] = result.invariance;
   return json;

@@ -44,7 +44,7 @@ std::vector<Option> capacity_options() {
       choice_option("capacity-rule", rules, "what happens to rows that an expert does not take",
                     "none"),
       real_option("capacity-factor", "RATIO",
-                  "rows an expert accepts, over its fair share; 0: dropless", 0.0),
+                  "rows an expert accepts, over its fair share; 0: dropless", std::nullopt),
       integer_option("min-capacity", "ROWS", "that an expert accepts at least", 0),
       integer_option("capacity-devices", "COUNT",
                      "device-budget: groups of experts with a budget; 0: the model's groups", 0),
@@ -118,7 +118,7 @@ runtime::RunSettings run_settings(const Options& options) {
   settings.layer = layer_settings(options);
   auto& capacity = settings.capacity;
   capacity.rule = runtime::capacity_rule_from(options.text("capacity-rule"));
-  capacity.factor = options.real("capacity-factor");
+  capacity.factor = options.has("capacity-factor") ? options.real("capacity-factor") : 0.0;
   capacity.min_capacity = options.integer("min-capacity");
   capacity.devices = options.integer("capacity-devices");
   capacity.seed = settings.seed;
@@ -127,6 +127,15 @@ runtime::RunSettings run_settings(const Options& options) {
     settings.layer.rank_local_rule = true;
   } else {
     capacity.group_tokens = runtime::token_count_from("--routing-group", group);
+  }
+  if (capacity.rule != experts::CapacityRule::kNone && !options.has("capacity-factor")) {
+    throw std::invalid_argument("--capacity-factor: got none beside --capacity-rule " +
+                                options.text("capacity-rule") + ", want a ratio; 0: dropless");
+  }
+  if (options.has("output") && options.has("json") &&
+      options.text("output") == options.text("json")) {
+    throw std::invalid_argument("--output and --json: got " + options.text("json") +
+                                " twice, want two files");
   }
   return settings;
 }

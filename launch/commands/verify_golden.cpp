@@ -23,20 +23,25 @@ std::string line_of(const runtime::GoldenResult& result) {
   const auto& output = result.errors.front();
   std::snprintf(text, sizeof text,
                 "%-6s %-24s output %.2e of rms (limit %.0e)  logits %.1e (%.0e)  weights %.1e "
-                "(%.0e)  %lld tokens, %lld rows crossed  [%s]",
+                "(%.0e)  %lld tokens, %lld rows crossed  [%s]  %lld tensors of the backward pass "
+                "and the loss not run",
                 result.passed() ? "ok" : "FAILED", result.name.c_str(), output.error, output.limit,
                 result.errors[1].error, result.errors[1].limit, result.errors[2].error,
                 result.errors[2].limit, static_cast<long long>(result.tokens),
-                static_cast<long long>(result.rows_out), result.path.c_str());
+                static_cast<long long>(result.rows_out), result.path.c_str(),
+                static_cast<long long>(result.not_forward));
   return text;
 }
 
 nlohmann::ordered_json to_json(const runtime::GoldenResult& result) {
-  nlohmann::ordered_json json{
-      {"name", result.name},         {"passed", result.passed()},
-      {"path", result.path},         {"tokens", result.tokens},
-      {"rows_out", result.rows_out}, {"worst_over_limit", result.worst_over_limit()},
-      {"failures", result.failures}};
+  nlohmann::ordered_json json{{"name", result.name},
+                              {"passed", result.passed()},
+                              {"path", result.path},
+                              {"tokens", result.tokens},
+                              {"rows_out", result.rows_out},
+                              {"tensors_not_run", result.not_forward},
+                              {"worst_over_limit", result.worst_over_limit()},
+                              {"failures", result.failures}};
   for (const auto& error : result.errors) {
     json["errors"].push_back(
         {{"quantity", error.quantity}, {"error", error.error}, {"limit", error.limit}});

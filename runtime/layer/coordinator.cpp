@@ -11,7 +11,8 @@ Coordinator::Coordinator(comm::Group& group, std::vector<std::unique_ptr<MoeLaye
   if (layers_.empty()) throw std::invalid_argument("coordinator: got 0 layers, want at least 1");
 }
 
-experts::Matrix Coordinator::step(std::int64_t step, experts::MatrixView<const float> tokens,
+experts::Matrix Coordinator::step(std::int64_t step, std::int64_t first,
+                                  experts::MatrixView<const float> tokens,
                                   const GivenRouting& given) {
   group_.deadline().at({.step = step, .layer = -1, .phase = "start"});
   experts::Matrix input;
@@ -23,7 +24,7 @@ experts::Matrix Coordinator::step(std::int64_t step, experts::MatrixView<const f
       input = std::move(next);
       tokens = input.view();
     }
-    experts::Routing routing = layers_[i]->route(tokens);
+    experts::Routing routing = layers_[i]->route(tokens, first);
     output = layers_[i]->forward(tokens, given ? given(i, step) : routing);
   }
   group_.deadline().at({.step = step, .layer = -1, .phase = "end of step"});

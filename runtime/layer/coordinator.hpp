@@ -23,9 +23,11 @@ class Coordinator {
   /// the one before, as in a pre-norm model without its attention. Every router runs, also where
   /// `given` then decides.
   /// @param tokens  [tokens of this rank, hidden]
+  /// @param first   number of this rank's first token in the whole batch
   /// @param given   may be empty
   /// @return        the last layer's output, [tokens, hidden]
-  [[nodiscard]] experts::Matrix step(std::int64_t step, experts::MatrixView<const float> tokens,
+  [[nodiscard]] experts::Matrix step(std::int64_t step, std::int64_t first,
+                                     experts::MatrixView<const float> tokens,
                                      const GivenRouting& given);
 
   [[nodiscard]] std::size_t layers() const { return layers_.size(); }

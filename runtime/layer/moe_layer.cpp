@@ -14,11 +14,38 @@ namespace switchyard::runtime {
 namespace {
 void require_fit(const Placement& placement, const comm::Group& group,
                  const experts::BlockSpec& spec) {
+  const std::int64_t hidden = spec.expert.hidden;
+  if (spec.router.hidden != hidden || (spec.shared && spec.shared->hidden != hidden) ||
+      (spec.dense && spec.dense->hidden != hidden)) {
+    throw std::invalid_argument(
+        "block: router, shared and dense parts have other hidden sizes, want " +
+        std::to_string(hidden) + " as the experts");
+  }
   if (placement.ranks() == group.size() && placement.experts() == spec.router.experts) return;
-  throw std::invalid_argument(
-      "placement: of " + std::to_string(placement.experts()) + " experts on " +
-      std::to_string(placement.ranks()) + " ranks, want " + std::to_string(spec.router.experts) +
-      " on " + std::to_string(group.size()));
+  throw std::invalid_argument("placement: of " + std::to_string(placement.experts()) +
+                              " experts on " + std::to_string(placement.ranks()) + " ranks, want " +
+                              std::to_string(spec.router.experts) + " on " +
+                              std::to_string(group.size()));
+}
+
+/// A routing may come from anywhere: nothing in it is used as an index before this.
+void require_sound(const experts::Routing& routing, std::int64_t tokens) {
+  const auto& offsets = routing.offsets;
+  const auto slots = static_cast<std::int64_t>(routing.experts.size());
+  if (offsets.empty() || routing.tokens() != tokens) {
+    throw std::invalid_argument("forward: routing of " +
+                                std::to_string(offsets.empty() ? 0 : routing.tokens()) +
+                                " tokens, want " + std::to_string(tokens));
+  }
+  if (offsets.front() != 0 || offsets.back() != slots ||
+      !std::is_sorted(offsets.begin(), offsets.end()) ||
+      routing.weights.size() != routing.experts.size()) {
+    throw std::invalid_argument(
+        "forward: routing of " + std::to_string(slots) + " experts and " +
+        std::to_string(routing.weights.size()) +
+        " weights, want one of each a slot and offsets that rise from 0 to " +
+        std::to_string(slots));
+  }
 }
 
 LayerWeights load_together(comm::Group& group, const experts::BlockSpec& spec,
@@ -30,7 +57,8 @@ LayerWeights load_together(comm::Group& group, const experts::BlockSpec& spec,
     weights.emplace(LayerWeights{
         .router = experts::Router(spec.router, source.router(), options.isa),
         .shard = Shard(spec.expert, source, placement, group.rank(), options.stored, options.isa),
-        .always_on = AlwaysOn(spec, source, options.stored, options.isa)});
+        .always_on = AlwaysOn(spec, source, options.stored, options.isa),
+        .workers = std::make_unique<Workers>(options.threads)});
   });
   return std::move(*weights);
 }
@@ -44,7 +72,6 @@ MoeLayer::MoeLayer(comm::Group& group, const experts::BlockSpec& spec,
       options_(options),
       placement_(placement),
       weights_(load_together(group, spec, source, placement, options)),
-      workers_(options.threads),
       scratch_(static_cast<std::size_t>(options.threads)),
       exchange_(comm::make_exchange(group, options.transport)) {
   reset_stats();
@@ -55,7 +82,8 @@ experts::Matrix MoeLayer::forward(experts::MatrixView<const float> tokens) {
   return forward(tokens, route(tokens));
 }
 
-experts::Routing MoeLayer::route(experts::MatrixView<const float> tokens) {
+experts::Routing MoeLayer::route(experts::MatrixView<const float> tokens,
+                                 std::int64_t first_token) {
   require_shape(tokens);
   enter("route");
   const PhaseTimer timer(stats_.phases, Phase::kRoute);
@@ -64,7 +92,8 @@ experts::Routing MoeLayer::route(experts::MatrixView<const float> tokens) {
     routing = weights_.router.route(tokens);
   } catch (const std::invalid_argument& error) {
     throw std::invalid_argument("rank " + std::to_string(group_.rank()) + ", layer " +
-                                std::to_string(options_.layer) + ": " + error.what());
+                                std::to_string(options_.layer) + ", its tokens counted from " +
+                                std::to_string(first_token) + ": " + error.what());
   }
   if (experts::needs_whole_batch(spec_.router)) {
     if (options_.rank_local_rule) {
@@ -80,10 +109,7 @@ experts::Routing MoeLayer::route(experts::MatrixView<const float> tokens) {
 experts::Matrix MoeLayer::forward(experts::MatrixView<const float> tokens,
                                   const experts::Routing& routing) {
   require_shape(tokens);
-  if (routing.tokens() != tokens.rows) {
-    throw std::invalid_argument("forward: routing of " + std::to_string(routing.tokens()) +
-                                " tokens, want " + std::to_string(tokens.rows));
-  }
+  require_sound(routing, tokens.rows);
   experts::Matrix out(tokens.rows, tokens.cols);
   const std::int64_t chunk = options_.chunk_tokens > 0 ? options_.chunk_tokens : tokens.rows;
   std::int64_t first = 0;
@@ -95,7 +121,7 @@ experts::Matrix MoeLayer::forward(experts::MatrixView<const float> tokens,
   if (!weights_.always_on.empty()) {
     enter("always-on");
     const PhaseTimer timer(stats_.phases, Phase::kAlwaysOn);
-    weights_.always_on.add(tokens, out.view(), workers_, scratch_);
+    weights_.always_on.add(tokens, out.view(), *weights_.workers, scratch_);
   }
   stats_.wire_bytes = exchange_->traffic().wire_bytes - wire_bytes_before_;
   return out;
@@ -122,12 +148,12 @@ bool MoeLayer::forward_chunk(experts::MatrixView<const float> tokens,
     const PhaseTimer timer(stats_.phases, Phase::kDispatch);
     arrivals =
         dispatch(*exchange_, plan, weights_.shard, chunk, gates, first + count < tokens.rows);
-    stats_.arrived += arrivals.size();
+    count_arrivals(arrivals);
   }
   enter("experts");
   {
     const PhaseTimer timer(stats_.phases, Phase::kExperts);
-    grouped_ffn(weights_.shard, arrivals, workers_, scratch_);
+    grouped_ffn(weights_.shard, arrivals, *weights_.workers, scratch_);
     if (options_.inject == Inject::kKernel) spoil_results(arrivals, tokens.cols);
   }
   enter("combine");
@@ -151,8 +177,18 @@ void MoeLayer::count_plan(const DispatchPlan& plan, const experts::Routing& rout
   }
 }
 
+void MoeLayer::count_arrivals(const Arrivals& arrivals) {
+  stats_.arrived += arrivals.size();
+  const auto mine = placement_.experts_of(group_.rank());
+  for (std::size_t e = 0; e < mine.size(); ++e) {
+    stats_.computed[static_cast<std::size_t>(mine[e])] +=
+        arrivals.offsets[e + 1] - arrivals.offsets[e];
+  }
+}
+
 void MoeLayer::reset_stats() {
   stats_ = {};
+  stats_.computed.assign(static_cast<std::size_t>(spec_.router.experts), 0);
   stats_.load.assign(static_cast<std::size_t>(spec_.router.all_experts()), 0);
   wire_bytes_before_ = exchange_->traffic().wire_bytes;
 }

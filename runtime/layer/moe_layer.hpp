@@ -40,6 +40,7 @@ struct LayerWeights {
   experts::Router router;
   Shard shard;
   AlwaysOn always_on;
+  std::unique_ptr<Workers> workers;
 };
 
 /// Collective over the group from construction to destruction; the group must outlive it. Several
@@ -59,10 +60,13 @@ class MoeLayer {
   ///         layer and token (on this rank only, before any message of this call)
   [[nodiscard]] experts::Matrix forward(experts::MatrixView<const float> tokens);
   /// The same with the caller's routing (logical experts and final weights of every slot).
+  /// @throws std::invalid_argument  a routing that contradicts itself (before any message)
   [[nodiscard]] experts::Matrix forward(experts::MatrixView<const float> tokens,
                                         const experts::Routing& routing);
   /// Experts and weights for this rank's tokens, batch rules included. Collective if there is one.
-  [[nodiscard]] experts::Routing route(experts::MatrixView<const float> tokens);
+  /// @param first_token  number of the first one in the whole batch, for messages
+  [[nodiscard]] experts::Routing route(experts::MatrixView<const float> tokens,
+                                       std::int64_t first_token = 0);
 
   [[nodiscard]] const experts::BlockSpec& spec() const { return spec_; }
   [[nodiscard]] const Placement& placement() const { return placement_; }
@@ -79,6 +83,7 @@ class MoeLayer {
   bool forward_chunk(experts::MatrixView<const float> tokens, const experts::Routing& routing,
                      std::int64_t first, std::int64_t count, experts::MatrixView<float> out);
   void count_plan(const DispatchPlan& plan, const experts::Routing& routing, std::int64_t first);
+  void count_arrivals(const Arrivals& arrivals);
   void enter(std::string_view phase);
   void require_shape(experts::MatrixView<const float> tokens) const;
 
@@ -87,7 +92,6 @@ class MoeLayer {
   LayerOptions options_;
   Placement placement_;
   LayerWeights weights_;
-  Workers workers_;
   std::vector<experts::AlignedBuffer> scratch_;
   std::unique_ptr<comm::Exchange> exchange_;
   LayerStats stats_;

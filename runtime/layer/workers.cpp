@@ -3,6 +3,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <utility>
 
 namespace switchyard::runtime {
@@ -12,18 +13,30 @@ Workers::Workers(int threads) {
     throw std::invalid_argument("threads a rank: got " + std::to_string(threads) +
                                 ", want at least 1");
   }
-  for (int thread = 1; thread < threads; ++thread) {
-    helpers_.emplace_back([this, thread] { help(thread); });
+  try {
+    for (int thread = 1; thread < threads; ++thread) {
+      helpers_.emplace_back([this, thread] { help(thread); });
+    }
+  } catch (const std::system_error& error) {
+    const auto started = helpers_.size() + 1;
+    stop();
+    throw std::system_error(error.code(), "threads a rank: only " + std::to_string(started) +
+                                              " of " + std::to_string(threads) + " can be started");
   }
 }
 
 Workers::~Workers() {
+  stop();
+}
+
+void Workers::stop() {
   {
     const std::scoped_lock lock(mutex_);
     stop_ = true;
   }
   wake_.notify_all();
   for (auto& helper : helpers_) helper.join();
+  helpers_.clear();
 }
 
 void Workers::run(std::int64_t count, const std::function<void(std::int64_t, int)>& task) {

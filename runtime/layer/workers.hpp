@@ -16,6 +16,7 @@ namespace switchyard::runtime {
 class Workers {
  public:
   /// @param threads  at least 1; the caller of run() is one of them
+  /// @throws std::system_error  the system gives no more threads
   explicit Workers(int threads);
   ~Workers();
   Workers(const Workers&) = delete;
@@ -28,6 +29,7 @@ class Workers {
   void run(std::int64_t count, const std::function<void(std::int64_t, int)>& task);
 
  private:
+  void stop();
   void help(int thread);
   void work(int thread);
 

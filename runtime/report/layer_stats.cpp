@@ -2,6 +2,12 @@
 #include "runtime/report/layer_stats.hpp"
 
 namespace switchyard::runtime {
+namespace {
+void add(std::vector<std::int64_t>& sum, const std::vector<std::int64_t>& other) {
+  if (sum.size() < other.size()) sum.resize(other.size());
+  for (std::size_t e = 0; e < other.size(); ++e) sum[e] += other[e];
+}
+}  // namespace
 
 PlanCounts& PlanCounts::operator+=(const PlanCounts& other) {
   tokens += other.tokens;
@@ -20,8 +26,8 @@ LayerStats& LayerStats::operator+=(const LayerStats& other) {
   arrived += other.arrived;
   logical_bytes += other.logical_bytes;
   wire_bytes += other.wire_bytes;
-  if (load.size() < other.load.size()) load.resize(other.load.size());
-  for (std::size_t e = 0; e < other.load.size(); ++e) load[e] += other.load[e];
+  add(load, other.load);
+  add(computed, other.computed);
   return *this;
 }
 }  // namespace switchyard::runtime

@@ -31,6 +31,8 @@ struct LayerStats {
   std::int64_t wire_bytes = 0;     ///< that left this rank, headers and notes included
   std::vector<std::int64_t> load;  ///< [all experts], slots that this rank's tokens sent to each
 
+  std::vector<std::int64_t> computed;  ///< [experts], rows that this rank computed for each
+
   LayerStats& operator+=(const LayerStats& other);
 };
 }  // namespace switchyard::runtime

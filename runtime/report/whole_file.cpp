@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <fcntl.h>
 #include <filesystem>
 #include <sys/stat.h>
@@ -25,11 +26,16 @@ WholeFile::WholeFile(std::string what, std::string file)
   const bool in_place = written_in_place(file_);
   // Renaming would replace a file that its owner has made read-only.
   if (::access(file_.c_str(), F_OK) == 0 && ::access(file_.c_str(), W_OK) != 0) fail(errno);
-  if (!in_place) temporary_ = file_ + ".tmp";
-  const std::string& path = in_place ? file_ : temporary_;
-  const int flags = O_WRONLY | O_CLOEXEC | (in_place ? 0 : O_CREAT | O_TRUNC);
-  descriptor_ = ::open(path.c_str(), flags, 0666);
+  if (in_place) {
+    descriptor_ = ::open(file_.c_str(), O_WRONLY | O_CLOEXEC);
+    if (descriptor_ < 0) fail(errno);
+    return;
+  }
+  std::string name = file_ + ".XXXXXX";  // a name of its own: two jobs do not share one
+  descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
   if (descriptor_ < 0) fail(errno);
+  temporary_ = name;
+  (void)::fchmod(descriptor_, 0644);
 }
 
 WholeFile::~WholeFile() {

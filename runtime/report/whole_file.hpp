@@ -8,8 +8,9 @@
 
 namespace switchyard::runtime {
 
-/// Opens FILE.tmp now, so that a place that cannot be written is found before any work is done, and
-/// renames it in commit(). Devices and pipes are written in place. Never committed: removed.
+/// Opens FILE.XXXXXX (a name of its own) beside it now, so that a place that cannot be written is
+/// found before any work is done, and renames it in commit(). Devices and pipes are written in
+/// place. Never committed: removed.
 class WholeFile {
  public:
   /// @param what  for messages: "--output"

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -42,7 +43,19 @@ experts::DType stored_type(const RunSettings& settings, experts::WeightSource& w
 }
 
 /// Refuses before anything is allocated what would end in the kernel killing the job.
-void require_memory(const RunSettings& settings, const Prepared& run, int rank) {
+/// Rows count too: tokens, outputs and, for every slot, a row out and a result back.
+void require_memory(const RunSettings& settings, const Prepared& run, int rank, int ranks) {
+  const double rows = static_cast<double>(share_of(run.tokens, rank, ranks).count) *
+                      static_cast<double>(3 + 2 * run.block.router.top_k);
+  const double row_bytes = static_cast<double>(run.block.router.hidden) * sizeof(float);
+  if (settings.memory_bytes > 0 && rows * row_bytes > static_cast<double>(settings.memory_bytes)) {
+    const auto most =
+        static_cast<std::int64_t>(static_cast<double>(run.tokens) *
+                                  static_cast<double>(settings.memory_bytes) / (rows * row_bytes));
+    throw std::invalid_argument("--tokens: got " + std::to_string(run.tokens) +
+                                ", want at most about " + std::to_string(most) +
+                                ", whose rows fit into memory");
+  }
   const std::int64_t need =
       weight_bytes(run.block, *run.placement, rank, run.options.stored, settings.layers);
   if (settings.memory_bytes == 0 || need <= settings.memory_bytes) return;
@@ -80,7 +93,7 @@ Prepared prepare(const RunSettings& settings, int rank, int ranks) {
   }
   run.options = settings.layer;
   run.options.stored = stored_type(settings, *run.weights[0]);
-  require_memory(settings, run, rank);
+  require_memory(settings, run, rank, ranks);
   return run;
 }
 
@@ -163,6 +176,18 @@ GivenRouting given_routing(const RunSettings& settings, const experts::RouterSpe
   };
 }
 
+std::int64_t count_non_finite(comm::Group& group, const experts::Matrix& output) {
+  std::int64_t mine = 0;
+  for (std::int64_t t = 0; t < output.rows(); ++t) {
+    for (const float value : output.row(t)) mine += std::isfinite(value) ? 0 : 1;
+  }
+  std::int64_t sum = 0;
+  for (const auto& rank : comm::allgather_values<std::int64_t>(group, std::span(&mine, 1))) {
+    sum += rank[0];
+  }
+  return sum;
+}
+
 RunResult describe_run(const Prepared& run, const RunSettings& settings,
                        const Coordinator& coordinator, int ranks) {
   RunResult result;
@@ -171,6 +196,8 @@ RunResult describe_run(const Prepared& run, const RunSettings& settings,
   result.transport = coordinator.layer(0).transport();
   result.isa = experts::name_of(run.options.isa);
   result.weights = experts::name_of(run.options.stored);
+  result.routing = settings.routing;
+  result.gathers = experts::needs_whole_batch(run.block.router);
   if (run.options.rank_local_rule && experts::needs_whole_batch(run.block.router)) {
     result.invariance = "capacity over each rank's own tokens";
   }
@@ -209,7 +236,7 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
     together(group,
              [&] { prepared.source->read(step, prepared.tokens, share.first, tokens.view()); });
     const auto start = std::chrono::steady_clock::now();
-    output = coordinator.step(step, tokens.view(), given);
+    output = coordinator.step(step, share.first, tokens.view(), given);
     if (i >= 0) seconds += seconds_since(start);
   }
   if (hooks.progress) {
@@ -217,6 +244,10 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
   }
   sum_up(group, coordinator, seconds, load_s, result);
 
+  result.non_finite = count_non_finite(group, output);
+  if (hooks.warn && result.non_finite > 0) {
+    hooks.warn(std::to_string(result.non_finite) + " values of the output are not finite");
+  }
   Sha256 digest;
   rows_to_root(group, output.view(), [&](std::span<const std::byte> bytes) {
     digest.add(bytes);

@@ -26,6 +26,8 @@ struct RunResult {
   std::string transport;  ///< that was taken
   std::string isa;
   std::string weights;     ///< stored type
+  std::string routing;     ///< who chose experts: model, uniform, zipf:S
+  bool gathers = false;    ///< a rule over the whole batch gathered routings, which no byte counts
   std::string invariance;  ///< empty, or which choice gave law 1 up
   int ranks = 1;
   int idle_ranks = 0;
@@ -39,14 +41,15 @@ struct RunResult {
   double rows_min = 0;  ///< (token, slot) rows computed a rank and step
   double rows_mean = 0;
   double rows_max = 0;
-  double balancedness = 1;   ///< rows_mean / rows_max
-  double slots = 0;          ///< a step
-  double dropped = 0;        ///< a step
-  double identity = 0;       ///< a step
-  double rows_out = 0;       ///< rows that crossed ranks on the way out, a step
-  double logical_bytes = 0;  ///< a step
-  double wire_bytes = 0;     ///< a step
-  double weight_bytes = 0;   ///< packed, largest rank
+  double balancedness = 1;      ///< rows_mean / rows_max
+  double slots = 0;             ///< a step
+  double dropped = 0;           ///< a step
+  double identity = 0;          ///< a step
+  double rows_out = 0;          ///< rows that crossed ranks on the way out, a step
+  double logical_bytes = 0;     ///< a step
+  double wire_bytes = 0;        ///< a step
+  double weight_bytes = 0;      ///< packed, largest rank
+  std::int64_t non_finite = 0;  ///< values of the output that are NaN or infinite
   std::string output_digest;
 };
 

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <stdexcept>
 
+#include "experts/router/router.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/words.hpp"
 
@@ -73,6 +74,20 @@ void validate(const RunSettings& settings, const Model& model) {
     throw std::invalid_argument("--tokens: got " + std::to_string(settings.tokens) +
                                 ", want a number from 0");
   }
-  experts::validate(block_of(settings, model).router);
+  const experts::RouterSpec router = block_of(settings, model).router;
+  experts::validate(router);
+  const auto& capacity = settings.capacity;
+  const bool whole_batch = experts::needs_whole_batch(router);
+  const bool asked = capacity.rule != experts::CapacityRule::kNone || capacity.factor != 0 ||
+                     capacity.min_capacity != 0 || capacity.devices != 0 ||
+                     capacity.group_tokens != 0 || settings.layer.rank_local_rule;
+  if (asked && settings.routing != "model") {
+    throw std::invalid_argument("--routing: got " + settings.routing +
+                                " with capacity settings, which only --routing model heeds");
+  }
+  if (asked && !whole_batch && capacity.rule == experts::CapacityRule::kNone) {
+    throw std::invalid_argument(
+        "--capacity-rule: got none with capacity settings that need one, want a rule");
+  }
 }
 }  // namespace switchyard::runtime

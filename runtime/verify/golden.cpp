@@ -162,6 +162,9 @@ GoldenResult check_golden(comm::Group& group, GoldenBlock& block, const LayerOpt
   const Matrix weights = whole(group, my_weights);
   const double rms = rms_of(block.output);
   const double largest = std::max(1.0, largest_of(block.topk_weight));
+  if (!std::isfinite(rms) || !std::isfinite(largest)) {
+    result.failures.emplace_back("golden.output or golden.topk_weight is not finite in the file");
+  }
   result.errors = {{.quantity = "output",
                     .error = difference(output.view(), block.output.view()) / (rms > 0 ? rms : 1),
                     .limit = 2e-5},

@@ -205,6 +205,32 @@ const std::vector<BadInput>& bad_inputs() {
          return tiny({"--capacity-rule", "deepspeed-top2", "--capacity-factor", "1"});
        },
        2, "top_k is 8, want 2"},
+      {"RuleWithoutFactor",
+       [] {
+         return tiny({"--capacity-rule", "colossal"});
+       },
+       2, "--capacity-factor: got none"},
+      {"FactorWithoutRule",
+       [] {
+         return tiny({"--capacity-factor", "1.5"});
+       },
+       2, "--capacity-rule: got none"},
+      {"RuleThatNobodyHeeds",
+       [] {
+         return tiny(
+             {"--capacity-rule", "colossal", "--capacity-factor", "1", "--routing", "uniform"});
+       },
+       2, "--routing: got uniform"},
+      {"MoreTokensThanMemory",
+       [] {
+         return std::vector<std::string>{"run", "--model", "olmoe", "--tokens", "1099511627776"};
+       },
+       2, "--tokens: got 1099511627776, want at most about"},
+      {"OneFileForTwoOutputs",
+       [] {
+         return tiny({"--output", scratch("same"), "--json", scratch("same")});
+       },
+       2, "want two files"},
       {"UnknownRule",
        [] {
          return tiny({"--capacity-rule", "fifo"});
@@ -246,7 +272,7 @@ const std::vector<BadInput>& bad_inputs() {
          for (std::size_t i = 2; i < rows.size(); i += 4) rows[i] = '\xc0', rows[i + 1] = '\x7f';
          return tiny({"--input", file_with("nan_rows", rows)});
        },
-       2, "nan"},
+       2, "rank 0, layer 0, its tokens counted from 0: token 0: logit of expert 0 is nan"},
       {"UnwritableOutput",
        [] {
          return tiny({"--output", "/nowhere/out"});

@@ -177,9 +177,41 @@ TEST_F(Layer, ABadLogitIsRefusedByRankLayerAndTokenBeforeAnythingIsSent) {
     (void)layer.forward(tokens.view());
     FAIL() << "nothing was thrown";
   } catch (const std::invalid_argument& error) {
-    EXPECT_THAT(error.what(),
-                HasSubstr("rank " + std::to_string(group_->rank()) + ", layer 3: token 1"));
+    EXPECT_THAT(error.what(), HasSubstr("rank " + std::to_string(group_->rank()) +
+                                        ", layer 3, its tokens counted from 0: token 1"));
   }
+}
+
+TEST_F(Layer, ARoutingThatContradictsItselfIsRefusedBeforeItIsUsed) {
+  const auto block = block_of(4, 4, 3, 1);
+  experts::SyntheticSource source(block, 5, 0, false, false);
+  MoeLayer layer(*group_, block, source, Placement::linear(3, group_->size()));
+  Matrix tokens(2, 4);
+  experts::Routing good;
+  good.offsets = {0, 1, 2};
+  good.experts = {0, 1};
+  good.weights = {1, 1};
+  EXPECT_EQ(layer.forward(tokens.view(), good).rows(), 2);
+  auto without_weights = good;
+  without_weights.weights.clear();
+  auto falling = good;
+  falling.offsets = {0, 5, 2};
+  auto too_long = good;
+  too_long.offsets = {0, 1, 1 << 20};
+  auto unknown = good;
+  unknown.experts[1] = 3;
+  for (const auto& bad : {without_weights, falling, too_long, unknown}) {
+    EXPECT_THROW((void)layer.forward(tokens.view(), bad), std::invalid_argument);
+  }
+}
+
+TEST_F(Layer, PartsOfOtherHiddenSizesAreRefusedOnEveryRank) {
+  auto block = block_of(8, 4, 3, 1);
+  block.shared = block.expert;
+  block.shared->hidden = 4096;
+  experts::SyntheticSource source(block, 5, 0, false, false);
+  EXPECT_THROW(MoeLayer(*group_, block, source, Placement::linear(3, group_->size())),
+               comm::CollectiveError);
 }
 
 TEST_F(Layer, RowsOfAnotherWidthAreRefused) {
