@@ -60,12 +60,15 @@ std::vector<std::filesystem::path> files_of(const Options& options) {
 
 int run(Context& context) {
   std::vector<std::filesystem::path> files;
-  runtime::together(context.group(), [&] { files = files_of(context.options); });
-  runtime::LayerOptions layer = layer_settings(context.options);
-  layer.inject =
-      runtime::inject_from(context.options.has("inject") ? context.options.text("inject") : "");
+  runtime::LayerOptions layer;
+  runtime::together(context.group(), [&] {
+    files = files_of(context.options);
+    layer = layer_settings(context.options);
+  });
+  layer.inject = runtime::inject_from(context.options.text("inject"));
 
   Tally tally;
+  std::string lines;  // printed at the end, so that the progress line does not run through them
   auto cases = nlohmann::ordered_json::array();
   Progress progress("switchyard verify golden: case", context.first());
   for (const auto& file : files) {
@@ -78,11 +81,12 @@ int run(Context& context) {
     ++tally.cases;
     if (!result.passed()) ++tally.failed;
     tally.worst_over_limit = std::max(tally.worst_over_limit, result.worst_over_limit());
-    progress.clear();
-    context.out << line_of(result) << '\n';
-    for (const auto& failure : result.failures) context.out << "       " << failure << '\n';
+    lines += line_of(result) + "\n";
+    for (const auto& failure : result.failures) lines += "       " + failure + "\n";
     cases.push_back(to_json(result));
   }
+  progress.clear();
+  context.out << lines;
   char text[160];
   std::snprintf(text, sizeof text,
                 "%lld cases, %lld failed, worst error %.3f of its limit, %d ranks",

@@ -40,8 +40,7 @@ void print(const runtime::LawCounts& counts, std::uint64_t seed, int ranks, std:
 int run(Context& context) {
   const auto seed = static_cast<std::uint64_t>(context.options.integer("seed"));
   const std::int64_t cases = context.options.integer("fuzz");
-  const auto inject =
-      runtime::inject_from(context.options.has("inject") ? context.options.text("inject") : "");
+  const auto inject = runtime::inject_from(context.options.text("inject"));
   Progress progress("switchyard verify laws: case", context.first());
   const auto counts = runtime::verify_laws(context.group(), seed, cases, inject,
                                            [&](std::int64_t i) { progress.at(i, cases); });

@@ -4,11 +4,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <map>
+#include <optional>
 #include <span>
 
 #include "comm/collective.hpp"
 #include "runtime/run/token_source.hpp"
+#include "runtime/status.hpp"
 
 namespace switchyard::runtime {
 namespace {
@@ -148,8 +149,11 @@ GoldenResult check_golden(comm::Group& group, GoldenBlock& block, const LayerOpt
   }
 
   const TokenShare share = share_of(block.tokens, group.rank(), group.size());
-  MoeLayer layer(group, block.spec, *block.weights,
-                 Placement::from_name(placement, block.spec.router.experts, group.size()), options);
+  std::optional<Placement> where;
+  together(group, [&] {
+    where = Placement::from_name(placement, block.spec.router.experts, group.size());
+  });
+  MoeLayer layer(group, block.spec, *block.weights, *where, options);
   result.path = std::string(layer.transport()) + ", " + std::string(name_of(options.isa)) + ", " +
                 std::string(name_of(options.stored));
   const auto tokens = block.hidden_in.view().slice(share.first, share.count);
