@@ -37,7 +37,7 @@ class PackedExpert {
   ExpertSpec spec_;
   DType stored_ = DType::kFloat32;
   Isa isa_ = Isa::kPortable;
-  AlignedBuffer up_panels_;    ///< gate, up (and linear) interleaved
+  AlignedBuffer up_panels_;  ///< gate, up (and linear) interleaved
   AlignedBuffer down_panels_;
   AlignedBuffer biases_;
 };

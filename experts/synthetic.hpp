@@ -13,9 +13,23 @@ namespace switchyard::experts {
 
 /// Which stream of numbers: part of Philox's counter. Never renumbered.
 enum class Stream : std::uint32_t {
-  kTokens = 0, kRouter = 1, kRouterSecond = 2, kRouterThird = 3, kRouterBias = 4,
-  kSelectionBias = 5, kGate = 6, kUp = 7, kLinear = 8, kDown = 9, kGateBias = 10, kUpBias = 11,
-  kDownBias = 12, kSharedGate = 13, kOutputBias = 14, kRouting = 15, kShuffle = 16,
+  kTokens = 0,
+  kRouter = 1,
+  kRouterSecond = 2,
+  kRouterThird = 3,
+  kRouterBias = 4,
+  kSelectionBias = 5,
+  kGate = 6,
+  kUp = 7,
+  kLinear = 8,
+  kDown = 9,
+  kGateBias = 10,
+  kUpBias = 11,
+  kDownBias = 12,
+  kSharedGate = 13,
+  kOutputBias = 14,
+  kRouting = 15,
+  kShuffle = 16,
 };
 
 /// Pseudo experts in the counter's id word: the shared network and the dense one.
@@ -60,8 +74,8 @@ class SyntheticSource final : public WeightSource {
 };
 
 /// Loads for experiments: k distinct experts a token, drawn one after the other without
-/// replacement, expert e with probability proportional to (e + 1)^-exponent; weights 1 / k. Keyed by
-/// global token, so every rank count sees the same. exponent 0: uniform.
+/// replacement, expert e with probability proportional to (e + 1)^-exponent; weights 1 / k. Keyed
+/// by global token, so every rank count sees the same. exponent 0: uniform.
 [[nodiscard]] Routing synthetic_routing(const RouterSpec& spec, double exponent, std::uint64_t seed,
                                         std::int64_t step, std::uint32_t layer,
                                         std::int64_t first_token, std::int64_t tokens);

@@ -54,21 +54,21 @@ struct WeightView {
 
 /// The weights of one gated network: an expert, a shared expert or a dense MLP.
 struct ExpertTensors {
-  WeightView gate;    ///< [width, hidden]; the branch that goes through the activation; empty: kPlain
-  WeightView up;      ///< [width, hidden]
-  WeightView linear;  ///< [width, hidden]; kTrilinear only
-  WeightView down;    ///< [hidden, width]
-  std::vector<float> gate_bias;  ///< [width] or empty
-  std::vector<float> up_bias;    ///< [width] or empty
-  std::vector<float> down_bias;  ///< [hidden] or empty
+  WeightView gate;  ///< [width, hidden]; the branch that goes through the activation; empty: kPlain
+  WeightView up;    ///< [width, hidden]
+  WeightView linear;                       ///< [width, hidden]; kTrilinear only
+  WeightView down;                         ///< [hidden, width]
+  std::vector<float> gate_bias;            ///< [width] or empty
+  std::vector<float> up_bias;              ///< [width] or empty
+  std::vector<float> down_bias;            ///< [hidden] or empty
   std::shared_ptr<const void> keep_alive;  ///< owns what the views look at, where somebody must
 };
 
 /// The router's weights; which are used depends on RouterSpec::logits. E = experts + identity.
 struct RouterTensors {
-  WeightView weight;   ///< kLinear [E, hidden]; kMlpTanh, first layer [E, hidden]; kAttention: query
-  WeightView second;   ///< kMlpTanh: second layer [E, E]; kAttention: key [E, hidden]
-  WeightView third;    ///< kAttention: value [E, hidden]
+  WeightView weight;  ///< kLinear [E, hidden]; kMlpTanh, first layer [E, hidden]; kAttention: query
+  WeightView second;  ///< kMlpTanh: second layer [E, E]; kAttention: key [E, hidden]
+  WeightView third;   ///< kAttention: value [E, hidden]
   std::vector<float> bias;            ///< [E] or empty; part of the logits
   std::vector<float> selection_bias;  ///< [E] or empty; moves the choice, never the weights
   std::shared_ptr<const void> keep_alive;

@@ -27,8 +27,8 @@ struct TensorShape {
 
 struct ParameterCount {
   std::int64_t total = 0;
-  std::int64_t active = 0;                  ///< every weight a token can touch, both embeddings included
-  std::int64_t active_less_input = 0;       ///< without the input embedding (a lookup)
+  std::int64_t active = 0;             ///< every weight a token can touch, both embeddings included
+  std::int64_t active_less_input = 0;  ///< without the input embedding (a lookup)
   std::int64_t active_less_embeddings = 0;  ///< without both embedding matrices
 };
 
@@ -36,7 +36,8 @@ struct ParameterCount {
 class Model {
  public:
   /// A preset compiled into the program, by its name or any unique beginning ("olmoe").
-  /// @throws std::invalid_argument  "model: got 'olmo2', want one of ...; nearest is olmoe-1b-7b-0924"
+  /// @throws std::invalid_argument  "model: got 'olmo2', want one of ...; nearest is
+  /// olmoe-1b-7b-0924"
   [[nodiscard]] static Model preset(std::string_view name);
   [[nodiscard]] static std::vector<std::string> preset_names();
   /// Protobuf text format. @throws std::invalid_argument with file, line and column

@@ -60,6 +60,7 @@ class Layer : public testing::Test {
   static void expect_same_bits(const Matrix& got, const Matrix& want) {
     ASSERT_EQ(got.rows(), want.rows());
     ASSERT_EQ(got.cols(), want.cols());
+    if (want.rows() == 0) return;  // no address either
     EXPECT_EQ(std::memcmp(got.data(), want.data(),
                           static_cast<std::size_t>(got.rows() * got.cols()) * sizeof(float)),
               0);
