@@ -25,9 +25,14 @@ struct Offer {
   std::vector<std::byte> notes;            ///< what each rank is told about its rows; opaque
   std::vector<std::int64_t> results;       ///< [size], result rows that each rank will return
   bool more = false;                       ///< this rank has another round after this one
+  /// Rows and results may be cut into stages, so that work on the first begins while the others are
+  /// on their way. Both empty: one stage. Entry [r * stages + s] counts what stages 0 to s hold.
+  std::vector<std::int64_t> stage_rows;     ///< [size, stages], of the rows for rank r
+  std::vector<std::int64_t> stage_results;  ///< [size, stages], of the results that rank r returns
 };
 
-/// What the others gave. Addresses and notes are valid until collect() has returned.
+/// What the others gave. Addresses and notes are valid until collect() has returned; what a row
+/// holds, from await_stage() of its stage on.
 struct Delivery {
   std::vector<std::int64_t> row_offsets;          ///< [size + 1], into `rows`
   std::vector<const std::byte*> rows;             ///< by source rank, in the order it named them
@@ -46,7 +51,8 @@ struct Traffic {
 };
 
 /// All calls are collective over the group, ranks with nothing to send included, and come in the
-/// order dispatch, open_returns, collect. Rows keep their order within a source and sources come in
+/// order dispatch, open_returns, collect; between the last two, for each stage in turn,
+/// await_stage and release_stage. Rows keep their order within a source and sources come in
 /// rank order, so results do not depend on timing.
 /// @throws std::invalid_argument  an offer breaks its own description (before anything is sent)
 /// @throws DeadlineError, MpiError, ProtocolError  the group is unusable from here on
@@ -60,6 +66,18 @@ class Exchange {
   /// Where results are to be written: result j for rank r goes to the returned [r] + j * row_bytes.
   /// How many each expects is in Delivery::results.
   [[nodiscard]] virtual std::span<std::byte* const> open_returns(std::int64_t row_bytes) = 0;
+
+  /// How many stages an offer may have, and should: the same on every rank and in every round. 1:
+  /// all rows are here when dispatch returns, and results leave with collect; the next three do
+  /// nothing.
+  [[nodiscard]] virtual int stages() const { return 1; }
+  /// Waits until the rows of this stage are here.
+  virtual void await_stage(int /*stage*/) {}
+  /// All results of this stage are written, and may leave. Does not wait.
+  virtual void release_stage(int /*stage*/) {}
+  /// Moves what is on its way; does not wait. Call between pieces of work, by the thread that makes
+  /// the other calls.
+  virtual void progress() {}
 
   /// Call when all results are written. Returns where this rank's own results lie: result j from
   /// rank r at the returned [r] + j * row_bytes. Valid until the next dispatch.

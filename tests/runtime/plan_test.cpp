@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "runtime/layer/stages.hpp"
+
 namespace switchyard::runtime {
 namespace {
 using experts::kDropped;
@@ -108,6 +110,50 @@ TEST(Plan, AnExpertThatDoesNotExistIsRefusedByToken) {
     FAIL() << "nothing was thrown";
   } catch (const std::invalid_argument& error) {
     EXPECT_STREQ(error.what(), "plan: expert 9 of token 1, want 0 to 7");
+  }
+}
+
+TEST(Stages, RowsComeInTheOrderOfTheirFirstNeedAndResultsByExpert) {
+  // Experts 0 to 3 on rank 0, 4 to 7 on rank 1, two stages each. All tokens want rank 1:
+  // token 0 experts 7 and 4, token 1 expert 6, token 2 expert 5.
+  const auto placement = Placement::linear(8, 2);
+  auto plan = make_plan(routing_of({{7, 4}, {6}, {5}}), placement, 0, 0, 3, 0, false);
+  StageCutter().cut(plan, placement, 2);
+  EXPECT_THAT(plan.offer.stage_rows, ElementsAre(0, 0, 2, 3));
+  EXPECT_THAT(plan.offer.stage_results, ElementsAre(0, 0, 2, 4));
+  EXPECT_THAT(plan.offer.rows, ElementsAre(0, 2, 1));
+  EXPECT_THAT(plan.result_slots, ElementsAre(1, 3, 0, 2));
+  const auto entries = entries_for(plan, 1);
+  EXPECT_EQ(entries[0].expert, 4);
+  EXPECT_EQ(entries[1].expert, 5);
+  EXPECT_EQ(entries[1].row, 1);
+  EXPECT_EQ(entries[2].expert, 7);
+  EXPECT_EQ(entries[2].row, 0) << "the row is there since stage 0";
+  EXPECT_EQ(entries[3].row, 2);
+}
+
+TEST(Stages, OneStageLeavesThePlanAsItWas) {
+  const auto placement = Placement::linear(8, 3);
+  const auto plan = make_plan(routing_of({{7, 4}, {6}, {5, 0}}), placement, 0, 0, 3, 0, false);
+  auto cut = plan;
+  StageCutter().cut(cut, placement, 1);
+  EXPECT_EQ(cut.offer.rows, plan.offer.rows);
+  EXPECT_EQ(cut.offer.notes, plan.offer.notes);
+  EXPECT_EQ(cut.result_slots, plan.result_slots);
+}
+
+TEST(Stages, BothSidesCutTheSameExperts) {
+  for (std::int64_t experts = 1; experts < 20; ++experts) {
+    for (int stages = 1; stages < 9; ++stages) {
+      EXPECT_EQ(first_of_stage(0, experts, stages), 0);
+      EXPECT_EQ(first_of_stage(stages, experts, stages), experts);
+      for (int s = 0; s < stages; ++s) {
+        for (auto e = first_of_stage(s, experts, stages);
+             e < first_of_stage(s + 1, experts, stages); ++e) {
+          EXPECT_EQ(stage_of(e, experts, stages), s);
+        }
+      }
+    }
   }
 }
 }  // namespace
