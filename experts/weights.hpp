@@ -37,7 +37,7 @@ struct ExpertSpec {
 /// transposed layouts are strides, not copies. Owns nothing.
 struct WeightView {
   const void* data = nullptr;
-  DType type = DType::kFloat32;
+  DType type = DType::kFloat32;  ///< never kInt8
   std::int64_t out = 0;
   std::int64_t in = 0;
   std::int64_t out_stride = 0;  ///< elements from one output to the next
@@ -47,8 +47,9 @@ struct WeightView {
   /// Element (output, input), widened to float32.
   [[nodiscard]] float at(std::int64_t o, std::int64_t i) const {
     const std::int64_t index = o * out_stride + i * in_stride;
-    return type == DType::kFloat32 ? static_cast<const float*>(data)[index]
-                                   : widen_bfloat16(static_cast<const std::uint16_t*>(data)[index]);
+    if (type == DType::kFloat32) return static_cast<const float*>(data)[index];
+    const std::uint16_t bits = static_cast<const std::uint16_t*>(data)[index];
+    return type == DType::kBfloat16 ? widen_bfloat16(bits) : widen_float16(bits);
   }
 };
 

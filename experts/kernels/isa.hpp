@@ -9,6 +9,10 @@ namespace switchyard::experts {
 
 enum class Isa { kPortable, kAvx2, kAvx512 };
 
+/// What products are computed in. kFloat32: whatever the stored type, one set of bits over all
+/// instruction sets. kNative: the processor's dot products for the stored type, where it has any.
+enum class Math { kFloat32, kNative };
+
 /// The widest that this processor has.
 [[nodiscard]] Isa best_isa();
 /// "portable", "avx2", "avx512"; "auto" is best_isa().

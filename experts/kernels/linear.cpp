@@ -56,6 +56,7 @@ void PackedLinear::apply(MatrixView<const float> x, MatrixView<float> y) const {
     product.panels = panels_.as<float>();
     product.depth = in_;
     product.outputs = out_;
+    product.end_panel = panels_for(out_, panel::kColumns);
     product.x = packed.as<float>();
     product.rows = count;
     product.results = results.data();

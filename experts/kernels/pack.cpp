@@ -2,6 +2,8 @@
 #include "experts/kernels/pack.hpp"
 
 #include <algorithm>
+#include <stdexcept>
+#include <string>
 #include <type_traits>
 
 #include "experts/kernels/panel.hpp"
@@ -16,68 +18,90 @@ using panel::kHalf;
 /// cache, and a row's cache line is used up before the next row is touched.
 constexpr std::int64_t kBlock = 32;
 
-template <class To, class From>
-To convert(From value) {
-  if constexpr (std::is_same_v<To, From>) {
+template <DType kType>
+using Element = std::conditional_t<kType == DType::kFloat32, float, std::uint16_t>;
+
+template <DType kTo, DType kFrom>
+Element<kTo> convert(Element<kFrom> value) {
+  if constexpr (kTo == kFrom) {
     return value;
-  } else if constexpr (std::is_same_v<To, float>) {
-    return widen_bfloat16(value);
   } else {
-    return narrow_bfloat16(value);
+    float wide = 0;
+    if constexpr (kFrom == DType::kFloat32) wide = value;
+    if constexpr (kFrom == DType::kBfloat16) wide = widen_bfloat16(value);
+    if constexpr (kFrom == DType::kFloat16) wide = widen_float16(value);
+    if constexpr (kTo == DType::kFloat32) return wide;
+    if constexpr (kTo == DType::kBfloat16) return narrow_bfloat16(wide);
+    if constexpr (kTo == DType::kFloat16) return narrow_float16(wide);
   }
 }
 
-/// Where column c stands in a row of a panel: bfloat16 pairs c with c + 16 in one 32-bit word, low
-/// half first, so that a shift and a mask widen them.
-template <class To>
-constexpr std::int64_t place_of(std::int64_t column) {
-  if constexpr (std::is_same_v<To, float>) return column;
-  return column < kHalf ? 2 * column : 2 * (column - kHalf) + 1;
+/// Inputs that lie side by side in a column of a panel: what a dot product takes at once.
+constexpr std::int64_t depth_of_step(DType stored) {
+  return stored == DType::kBfloat16 ? 2 : 1;
 }
 
 /// Copies outputs [first_output, first_output + count) into columns from `first_column` of a panel.
-template <class To, class From>
+template <DType kTo, DType kFrom>
 void copy_columns(const WeightView& weight, std::int64_t first_output, std::int64_t count,
-                  std::int64_t first_column, To* panel) {
-  const auto* source = static_cast<const From*>(weight.data) + first_output * weight.out_stride;
+                  std::int64_t first_column, Element<kTo>* panel) {
+  constexpr std::int64_t kStep = depth_of_step(kTo);
+  const auto* source =
+      static_cast<const Element<kFrom>*>(weight.data) + first_output * weight.out_stride;
   const std::int64_t valid = std::clamp<std::int64_t>(weight.out - first_output, 0, count);
-  for (std::int64_t first = 0; first < weight.in; first += kBlock) {
-    const std::int64_t last = std::min(first + kBlock, weight.in);
+  const std::int64_t padded = (weight.in + kStep - 1) / kStep * kStep;
+  for (std::int64_t first = 0; first < padded; first += kBlock) {
     for (std::int64_t c = 0; c < count; ++c) {
-      To* to = panel + place_of<To>(first_column + c);
-      if (c >= valid) {
-        for (std::int64_t k = first; k < last; ++k) to[k * kColumns] = To{};
-        continue;
+      Element<kTo>* to = panel + (first_column + c) * kStep;
+      const auto place = [](std::int64_t k) { return k / kStep * kStep * kColumns + k % kStep; };
+      const std::int64_t last = std::min(first + kBlock, padded);
+      const std::int64_t filled = c < valid ? std::min(last, weight.in) : first;
+      const Element<kFrom>* from = source + c * weight.out_stride;
+      for (std::int64_t k = first; k < filled; ++k) {
+        to[place(k)] = convert<kTo, kFrom>(from[k * weight.in_stride]);
       }
-      const From* from = source + c * weight.out_stride;
-      for (std::int64_t k = first; k < last; ++k) {
-        to[k * kColumns] = convert<To>(from[k * weight.in_stride]);
-      }
+      for (std::int64_t k = filled; k < last; ++k) to[place(k)] = Element<kTo>{};
     }
   }
 }
 
-void copy_columns(const WeightView& weight, std::int64_t first_output, std::int64_t count,
-                  std::int64_t first_column, DType stored, void* panels, std::int64_t panel) {
-  const auto go = [&]<class To, class From>(To*, From*) {
-    copy_columns<To, From>(weight, first_output, count, first_column,
-                           static_cast<To*>(panels) + panel * weight.in * kColumns);
-  };
-  float* wide = nullptr;
-  std::uint16_t* narrow = nullptr;
-  const bool from_wide = weight.type == DType::kFloat32;
-  if (stored == DType::kFloat32) return from_wide ? go(wide, wide) : go(wide, narrow);
-  return from_wide ? go(narrow, wide) : go(narrow, narrow);
+/// Calls f with a type as a constant.
+template <class F>
+void with_type(DType type, const F& f) {
+  switch (type) {
+    case DType::kFloat32:
+      return f(std::integral_constant<DType, DType::kFloat32>{});
+    case DType::kBfloat16:
+      return f(std::integral_constant<DType, DType::kBfloat16>{});
+    case DType::kFloat16:
+      return f(std::integral_constant<DType, DType::kFloat16>{});
+    case DType::kInt8:
+      break;
+  }
+  throw std::invalid_argument("pack: got " + std::string(name_of(type)) +
+                              ", want float32, bfloat16 or float16");
 }
 
-std::int64_t panels_for(std::int64_t outputs, std::int64_t width) {
-  return (outputs + width - 1) / width;
+void copy_columns(const WeightView& weight, std::int64_t first_output, std::int64_t count,
+                  std::int64_t first_column, DType stored, void* panels, std::int64_t panel) {
+  auto* at = static_cast<std::byte*>(panels) + panel * panel_stride(weight.in, stored);
+  with_type(stored, [&](auto to) {
+    with_type(weight.type, [&](auto from) {
+      copy_columns<to(), from()>(weight, first_output, count, first_column,
+                                 static_cast<Element<to()>*>(static_cast<void*>(at)));
+    });
+  });
 }
 }  // namespace
 
+std::int64_t panel_stride(std::int64_t depth, DType stored) {
+  const std::int64_t step = depth_of_step(stored);
+  return (depth + step - 1) / step * step * kColumns * size_of(stored);
+}
+
 std::int64_t panel_bytes(std::int64_t outputs, std::int64_t depth, std::int64_t width,
                          DType stored) {
-  return panels_for(outputs, width) * depth * kColumns * size_of(stored);
+  return panels_for(outputs, width) * panel_stride(depth, stored);
 }
 
 void pack_whole(const WeightView& weight, DType stored, void* panels) {

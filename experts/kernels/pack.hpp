@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /// @file
-/// Copies weights from any released layout into panels of 32 columns (experts/README.md).
+/// Copies weights from any released layout into panels of 32 columns (experts/README.md). The
+/// layout depends on the stored type alone, never on instructions.
 #include <cstdint>
 
 #include "experts/weights.hpp"
 
 namespace switchyard::experts {
+
+/// Panels of a matrix with this many outputs, `width` (16 or 32) of them a panel.
+[[nodiscard]] constexpr std::int64_t panels_for(std::int64_t outputs, std::int64_t width) {
+  return (outputs + width - 1) / width;
+}
+
+/// Bytes of one panel over `depth` inputs, and so from one to the next; a multiple of 64.
+[[nodiscard]] std::int64_t panel_stride(std::int64_t depth, DType stored);
 
 /// Bytes of the panels of a matrix [outputs, depth] whose panels hold `width` outputs each.
 [[nodiscard]] std::int64_t panel_bytes(std::int64_t outputs, std::int64_t depth, std::int64_t width,

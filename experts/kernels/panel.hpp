@@ -20,14 +20,19 @@ enum class Finish {
 };
 enum class Act { kSilu, kGeluErf, kGeluTanh, kRelu, kClampedSwiglu };
 
-/// One product over all panels of a matrix and all rows. "Packed" is the layout of `x`: rows in
+/// Types of panels whose products are float32; how a panel lies is in experts/README.md.
+enum class Stored { kFloat32, kBfloat16, kFloat16 };
+
+/// One product over panels of a matrix and all rows. "Packed" is the layout of `x`: rows in
 /// groups, first_of_group(g) * depth elements from the start, each group [depth][rows in it].
 struct Product {
-  const void* panels = nullptr;  ///< 64-byte aligned; layout in experts/README.md
-  bool bfloat16 = false;         ///< type of the panels
+  const void* panels = nullptr;  ///< panel 0; 64-byte aligned
+  Stored stored = Stored::kFloat32;
+  std::int64_t first_panel = 0;  ///< this one ...
+  std::int64_t end_panel = 0;    ///< ... up to the one before this are worked on
   std::int64_t depth = 0;        ///< inputs
   std::int64_t outputs = 0;      ///< of the matrix (kGated: of each of the two)
-  const float* bias = nullptr;   ///< [panels, 32] in the order of columns, or none
+  const float* bias = nullptr;   ///< [all panels, 32] in the order of columns, or none
   const void* next = nullptr;    ///< what will be read after these panels, if it is known
   const float* x = nullptr;      ///< packed rows
   std::int64_t rows = 0;

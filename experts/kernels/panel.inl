@@ -39,23 +39,54 @@ inline std::uintptr_t address_of(const void* p) {
   return reinterpret_cast<std::uintptr_t>(p);
 }
 
+/// How a panel lies: steps of 32 columns, each with the inputs that are side by side in a column.
+template <Stored kStored>
+struct Panel {
+  static constexpr unsigned kDepth = kStored == Stored::kBfloat16 ? 2 : 1;
+  static constexpr std::int64_t kStepBytes = kStored == Stored::kFloat16 ? 64 : 128;
+  static std::int64_t steps(std::int64_t depth) { return (depth + kDepth - 1) / kDepth; }
+
+  /// Columns [part * kLanes, ...) and those 16 further on of input kInput of a step.
+  template <unsigned kInput>
+  [[gnu::always_inline]] static inline void load(const std::byte* step, int part, Float& low,
+                                                 Float& high) {
+    constexpr std::int64_t kHalfStep = kStepBytes / 2;
+    const std::byte* p = step + part * Simd::kLanes * (kHalfStep / kHalf);
+    if constexpr (kStored == Stored::kFloat32) {
+      low = Simd::load(reinterpret_cast<const float*>(p));
+      high = Simd::load(reinterpret_cast<const float*>(p + kHalfStep));
+    } else if constexpr (kStored == Stored::kFloat16) {
+      low = Simd::half(p);
+      high = Simd::half(p + kHalfStep);
+    } else if constexpr (kInput == 0) {
+      low = Simd::even(p);
+      high = Simd::even(p + kHalfStep);
+    } else {
+      low = Simd::odd(p);
+      high = Simd::odd(p + kHalfStep);
+    }
+  }
+};
+
 /// What a tile fetches into the second cache while it computes. A panel is fetched a segment ahead,
 /// as four streams that take turns, a quarter of the segment each: a core gets a third more out of
 /// the memory that way than by reading on in one place.
 struct Ahead {
   std::uintptr_t next;   ///< what comes after the last segment
-  std::int64_t segment;  ///< rows of a segment; a multiple of 4
-  std::uintptr_t step;   ///< bytes that a stream moves on by in four rows
+  std::int64_t segment;  ///< steps of a segment; a multiple of 4
+  std::uintptr_t step;   ///< bytes that a stream moves on by in four steps
 };
 /// Bytes of a segment, so that two of them and the rows fit into the second cache of any processor.
 constexpr std::int64_t kSegmentBytes = 256 * 1024;
 
 /// sums[r][c] of kRows rows and the 32 columns of one panel; the whole depth stays in registers.
 /// @param x  [depth][kRows]
-template <unsigned kRows, class Weight>
-[[gnu::noinline]] void tile(const float* x, const Weight* panel, std::int64_t depth, Ahead ahead,
+template <unsigned kRows, Stored kStored>
+[[gnu::noinline]] void tile(const float* x, const std::byte* panel, std::int64_t depth, Ahead ahead,
                             float* sums) {
-  constexpr std::uintptr_t kRowBytes = kColumns * sizeof(Weight);
+  using P = Panel<kStored>;
+  const std::int64_t steps = P::steps(depth);
+  const std::int64_t whole = depth / P::kDepth;  // steps without padding
   for (int part = 0; part < kHalf / Simd::kLanes; ++part) {
     Float low[kRows];
     Float high[kRows];
@@ -63,31 +94,38 @@ template <unsigned kRows, class Weight>
       low[r.value] = Simd::set(0.0F);
       high[r.value] = Simd::set(0.0F);
     });
-    const Weight* weights = panel;
+    const std::byte* weights = panel;
     const float* values = x;
-    for (std::int64_t first = 0; first < depth; first += ahead.segment) {
-      const std::int64_t end = first + ahead.segment < depth ? first + ahead.segment : depth;
-      const auto stream = static_cast<std::uintptr_t>((end - first + 3) / 4) * kRowBytes;
-      std::uintptr_t fetch = end < depth ? address_of(panel + end * kColumns) : ahead.next;
-      for (std::int64_t k = first; k < end; ++k) {
-        Float w_low;
-        Float w_high;
-        Simd::load_weights(weights, part, w_low, w_high);
+    const auto add_input = [&](auto input) __attribute__((always_inline)) {
+      Float w_low;
+      Float w_high;
+      P::template load<input.value>(weights, part, w_low, w_high);
+      unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+        const Float value = Simd::set(values[r.value]);
+        low[r.value] = Simd::fma(w_low, value, low[r.value]);
+        high[r.value] = Simd::fma(w_high, value, high[r.value]);
+      });
+      values += kRows;
+    };
+    for (std::int64_t first = 0; first < whole; first += ahead.segment) {
+      const std::int64_t end = first + ahead.segment < whole ? first + ahead.segment : whole;
+      const auto stream = static_cast<std::uintptr_t>((end - first + 3) / 4 * P::kStepBytes);
+      std::uintptr_t fetch = end < whole ? address_of(panel + end * P::kStepBytes) : ahead.next;
+      for (std::int64_t step = first; step < end; ++step) {
         if (part == 0) {
           __builtin_prefetch(reinterpret_cast<const void*>(fetch), 0, 2);
-          if (kRowBytes == 128 && ahead.step > 64) {  // a row of two lines, and nobody helps
+          if (P::kStepBytes == 128 && ahead.step > 64) {  // two lines, and nobody helps
             __builtin_prefetch(reinterpret_cast<const void*>(fetch + 64), 0, 2);
           }
-          fetch += k % 4 == 3 ? ahead.step - 3 * stream : stream;
+          fetch += step % 4 == 3 ? ahead.step - 3 * stream : stream;
         }
-        unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-          const Float value = Simd::set(values[r.value]);
-          low[r.value] = Simd::fma(w_low, value, low[r.value]);
-          high[r.value] = Simd::fma(w_high, value, high[r.value]);
-        });
-        weights += kColumns;
-        values += kRows;
+        unrolled<P::kDepth>(add_input);
+        weights += P::kStepBytes;
       }
+    }
+    // Inputs that only fill up the last step are left out: 0 times infinity is no zero.
+    if constexpr (P::kDepth == 2) {
+      if (whole < steps) add_input(Index<0>{});
     }
     unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
       float* row = sums + r.value * kColumns + part * Simd::kLanes;
@@ -97,11 +135,11 @@ template <unsigned kRows, class Weight>
   }
 }
 
-template <unsigned kRows, class Weight>
-void tile_of(std::int64_t rows, const float* x, const Weight* panel, std::int64_t depth,
+template <unsigned kRows, Stored kStored>
+void tile_of(std::int64_t rows, const float* x, const std::byte* panel, std::int64_t depth,
              Ahead ahead, float* sums) {
-  if (rows == kRows) return tile<kRows>(x, panel, depth, ahead, sums);
-  if constexpr (kRows > 1) tile_of<kRows - 1>(rows, x, panel, depth, ahead, sums);
+  if (rows == kRows) return tile<kRows, kStored>(x, panel, depth, ahead, sums);
+  if constexpr (kRows > 1) tile_of<kRows - 1, kStored>(rows, x, panel, depth, ahead, sums);
 }
 
 // ---- Activations: step for step the scalar functions of math.cpp.
@@ -268,29 +306,29 @@ void finish_tile(const Product& p, std::int64_t panel, std::int64_t first_row,
   pack_group(rows, nullptr, num_rows, valid, packed);
 }
 
-template <class Weight>
+template <Stored kStored>
 void run_panels(const Product& p) {
-  constexpr std::int64_t kRowBytes = kColumns * sizeof(Weight);
-  const std::int64_t width = p.finish == Finish::kGated ? kHalf : kColumns;
-  const std::int64_t num_panels = (p.outputs + width - 1) / width;
-  const auto* panels = static_cast<const Weight*>(p.panels);
+  constexpr std::int64_t kStepBytes = Panel<kStored>::kStepBytes;
+  const std::int64_t steps = Panel<kStored>::steps(p.depth);
+  const auto* panels = static_cast<const std::byte*>(p.panels);
   const Groups groups = groups_of(p.rows);
   // A single group fetches segment by segment; several share the fetching of the next panel.
   const std::int64_t segments =
-      groups.count > 1 ? 1 : (p.depth * kRowBytes + kSegmentBytes - 1) / kSegmentBytes;
-  Ahead ahead{0, (p.depth + 4 * segments - 1) / (4 * segments) * 4,
-              static_cast<std::uintptr_t>(kRowBytes / groups.count)};
+      groups.count > 1 ? 1 : (steps * kStepBytes + kSegmentBytes - 1) / kSegmentBytes;
+  Ahead ahead{0, (steps + 4 * segments - 1) / (4 * segments) * 4,
+              static_cast<std::uintptr_t>(kStepBytes / groups.count)};
   alignas(64) float sums[Simd::kMaxRows * kColumns];
-  for (std::int64_t i = 0; i < num_panels; ++i) {
-    const Weight* panel = panels + i * p.depth * kColumns;
+  for (std::int64_t i = p.first_panel; i < p.end_panel; ++i) {
+    const std::byte* panel = panels + i * steps * kStepBytes;
     const void* last = p.next == nullptr ? panel : p.next;
-    const void* next = i + 1 < num_panels ? panel + p.depth * kColumns : last;
+    const void* next = i + 1 < p.end_panel ? panel + steps * kStepBytes : last;
     for (std::int64_t g = 0; g < groups.count; ++g) {
-      const std::int64_t share = (p.depth + 3) / 4 * kRowBytes / groups.count;  // of every quarter
+      const std::int64_t share = (steps + 3) / 4 * kStepBytes / groups.count;  // of every quarter
       ahead.next = address_of(next) + static_cast<std::uintptr_t>(g * share);
       const std::int64_t first = groups.first(g);
       const std::int64_t num_rows = groups.first(g + 1) - first;
-      tile_of<Simd::kMaxRows>(num_rows, p.x + first * p.depth, panel, p.depth, ahead, sums);
+      tile_of<Simd::kMaxRows, kStored>(num_rows, p.x + first * p.depth, panel, p.depth, ahead,
+                                       sums);
       finish_tile(p, i, first, num_rows, sums);
     }
   }
@@ -298,7 +336,14 @@ void run_panels(const Product& p) {
 
 void run(const Product& p) {
   if (p.rows == 0) return;
-  return p.bfloat16 ? run_panels<std::uint16_t>(p) : run_panels<float>(p);
+  switch (p.stored) {
+    case Stored::kFloat32:
+      return run_panels<Stored::kFloat32>(p);
+    case Stored::kBfloat16:
+      return run_panels<Stored::kBfloat16>(p);
+    case Stored::kFloat16:
+      return run_panels<Stored::kFloat16>(p);
+  }
 }
 }  // namespace
 }  // namespace switchyard::experts::panel

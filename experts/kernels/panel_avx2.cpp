@@ -2,6 +2,7 @@
 // The kernels for AVX2 with FMA: 6 rows x 16 columns are 12 of the 16 registers, so a panel is gone
 // through twice: columns 0..7 with 16..23, then 8..15 with 24..31.
 #if defined(__x86_64__)
+#include <cstddef>
 #include <cstdint>
 #include <immintrin.h>
 
@@ -33,14 +34,17 @@ struct Simd {
   static Float shift_bits_left_23(Float x) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 23));
   }
-  static void load_weights(const float* row, std::int64_t part, Float& low, Float& high) {
-    low = _mm256_load_ps(row + part * kLanes);
-    high = _mm256_load_ps(row + kHalf + part * kLanes);
+  /// bfloat16 in the low (even) and high (odd) halves of 8 words.
+  static Float even(const std::byte* p) {
+    return _mm256_castsi256_ps(
+        _mm256_slli_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)), 16));
   }
-  static void load_weights(const std::uint16_t* row, std::int64_t part, Float& low, Float& high) {
-    const __m256i both = _mm256_load_si256(reinterpret_cast<const __m256i*>(row) + part);
-    low = _mm256_castsi256_ps(_mm256_slli_epi32(both, 16));
-    high = _mm256_castsi256_ps(_mm256_and_si256(both, _mm256_set1_epi32(-0x10000)));
+  static Float odd(const std::byte* p) {
+    return _mm256_castsi256_ps(_mm256_and_si256(
+        _mm256_load_si256(reinterpret_cast<const __m256i*>(p)), _mm256_set1_epi32(-0x10000)));
+  }
+  static Float half(const std::byte* p) {  // 8 float16
+    return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
   }
 };
 

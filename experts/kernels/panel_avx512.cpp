@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernels for AVX-512: 12 rows x 32 columns are 24 of the 32 registers.
 #if defined(__x86_64__)
+#include <cstddef>
 #include <cstdint>
 #include <immintrin.h>
 
@@ -32,14 +33,15 @@ struct Simd {
   static Float shift_bits_left_23(Float x) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x), 23));
   }
-  static void load_weights(const float* row, int, Float& low, Float& high) {
-    low = _mm512_load_ps(row);
-    high = _mm512_load_ps(row + kHalf);
+  /// bfloat16 in the low (even) and high (odd) halves of 16 words.
+  static Float even(const std::byte* p) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_load_si512(p), 16));
   }
-  static void load_weights(const std::uint16_t* row, int, Float& low, Float& high) {
-    const __m512i both = _mm512_load_si512(row);
-    low = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
-    high = _mm512_castsi512_ps(_mm512_and_si512(both, _mm512_set1_epi32(-0x10000)));
+  static Float odd(const std::byte* p) {
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_load_si512(p), _mm512_set1_epi32(-0x10000)));
+  }
+  static Float half(const std::byte* p) {  // 16 float16
+    return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(p)));
   }
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernels for any processor: vectors of four by the compiler's own extension, and a fused
 // multiply-add that is exact whether or not the processor has one.
+#include <cstddef>
 #include <cstdint>
 
 #include "experts/kernels/math.hpp"
@@ -41,14 +42,27 @@ struct Simd {
   static Float shift_bits_left_23(Float x) {
     return __builtin_bit_cast(Float, __builtin_bit_cast(Bits, x) << 23U);
   }
-  static void load_weights(const float* row, std::int64_t part, Float& low, Float& high) {
-    low = load(row + part * kLanes);
-    high = load(row + 16 + part * kLanes);
+  /// bfloat16 in the low (even) and high (odd) halves of 4 words.
+  static Float even(const std::byte* p) {
+    std::uint16_t h[8];
+    __builtin_memcpy(h, p, sizeof h);
+    return __builtin_bit_cast(Float, Bits{h[0], h[2], h[4], h[6]} << 16U);
   }
-  static void load_weights(const std::uint16_t* row, std::int64_t part, Float& low, Float& high) {
-    const std::uint16_t* p = row + part * 2 * kLanes;
-    low = __builtin_bit_cast(Float, Bits{p[0], p[2], p[4], p[6]} << 16U);
-    high = __builtin_bit_cast(Float, Bits{p[1], p[3], p[5], p[7]} << 16U);
+  static Float odd(const std::byte* p) {
+    std::uint16_t h[8];
+    __builtin_memcpy(h, p, sizeof h);
+    return __builtin_bit_cast(Float, Bits{h[1], h[3], h[5], h[7]} << 16U);
+  }
+  static Float half(const std::byte* p) {  // 4 float16: exact, the exponent moved by a product
+    std::uint16_t h[4];
+    __builtin_memcpy(h, p, sizeof h);
+    const Bits bits{h[0], h[1], h[2], h[3]};
+    const Bits magnitude = (bits & 0x7fffU) << 13U;
+    const Float value = __builtin_bit_cast(Float, magnitude) * 0x1p112F;
+    const Bits infinite = __builtin_bit_cast(Bits, (bits & 0x7c00U) == 0x7c00U);
+    return __builtin_bit_cast(Float, (infinite & (magnitude | 0x7f800000U)) |
+                                         (~infinite & __builtin_bit_cast(Bits, value)) |
+                                         ((bits & 0x8000U) << 16U));
   }
 
 #if defined(__FP_FAST_FMAF) || defined(__aarch64__)

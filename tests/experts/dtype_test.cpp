@@ -48,9 +48,54 @@ TEST(Bfloat16, TheLargestRoundToInfinityAndNansStayNans) {
   EXPECT_TRUE(std::isnan(widen_bfloat16(narrow_bfloat16(std::bit_cast<float>(0xffffffffU)))));
 }
 
+TEST(Float16, EveryKindOfValueIsWidenedExactly) {
+  EXPECT_EQ(widen_float16(0x3c00), 1.0F);
+  EXPECT_EQ(widen_float16(0xc000), -2.0F);
+  EXPECT_EQ(widen_float16(0x7bff), 65504.0F);
+  EXPECT_EQ(widen_float16(0x0001), 0x1p-24F);
+  EXPECT_EQ(widen_float16(0x83ff), -1023 * 0x1p-24F);
+  EXPECT_EQ(widen_float16(0x0400), 0x1p-14F);
+  EXPECT_EQ(std::bit_cast<std::uint32_t>(widen_float16(0x8000)), 0x80000000U);
+  EXPECT_EQ(std::bit_cast<std::uint32_t>(widen_float16(0x7c00)), 0x7f800000U);
+  EXPECT_EQ(std::bit_cast<std::uint32_t>(widen_float16(0x7e01)), 0x7fc02000U);
+}
+
+TEST(Float16, EveryValueSurvivesTheWayOutAndBack) {
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const auto narrow = static_cast<std::uint16_t>(bits);
+    const float wide = widen_float16(narrow);
+    if (std::isnan(wide)) {
+      EXPECT_TRUE(std::isnan(widen_float16(narrow_float16(wide)))) << bits;
+    } else {
+      EXPECT_EQ(narrow_float16(wide), narrow) << bits;
+    }
+  }
+}
+
+TEST(Float16, RoundsToTheNearestAndTiesToEven) {
+  for (std::uint32_t low = 0; low < 0x7bff; ++low) {
+    const float below = widen_float16(static_cast<std::uint16_t>(low));
+    const float above = widen_float16(static_cast<std::uint16_t>(low + 1));
+    const float middle = below + (above - below) / 2;  // exact: float32 has bits to spare
+    const std::uint32_t even = low + low % 2;
+    EXPECT_EQ(narrow_float16(middle), even) << low;
+    EXPECT_EQ(narrow_float16(-middle), 0x8000 + even) << low;
+    EXPECT_EQ(narrow_float16(std::nextafter(middle, 0.0F)), low) << low;
+    EXPECT_EQ(narrow_float16(std::nextafter(middle, 1e9F)), low + 1) << low;
+  }
+  EXPECT_EQ(narrow_float16(std::nextafter(65520.0F, 0.0F)), 0x7bff);
+  EXPECT_EQ(narrow_float16(65520.0F), 0x7c00);
+  EXPECT_EQ(narrow_float16(-std::numeric_limits<float>::infinity()), 0xfc00);
+  EXPECT_EQ(narrow_float16(std::numeric_limits<float>::denorm_min()), 0);
+}
+
 TEST(DType, NamesAndSizes) {
   EXPECT_EQ(size_of(DType::kFloat32), 4);
   EXPECT_EQ(size_of(DType::kBfloat16), 2);
+  EXPECT_EQ(size_of(DType::kFloat16), 2);
+  EXPECT_EQ(size_of(DType::kInt8), 1);
+  EXPECT_EQ(name_of(DType::kFloat16), "float16");
+  EXPECT_EQ(name_of(DType::kInt8), "int8");
   EXPECT_EQ(name_of(DType::kFloat32), "float32");
   EXPECT_EQ(name_of(DType::kBfloat16), "bfloat16");
 }

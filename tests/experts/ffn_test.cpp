@@ -3,6 +3,8 @@
 // double (close), on every instruction set that the processor has.
 #include "experts/ffn.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <gmock/gmock.h>
@@ -23,6 +25,8 @@ std::vector<Isa> isas_here() {
   if (best_isa() >= Isa::kAvx512) isas.push_back(Isa::kAvx512);
   return isas;
 }
+
+constexpr std::array kStored = {DType::kFloat32, DType::kBfloat16, DType::kFloat16};
 
 std::vector<float> normal_values(std::int64_t count, float scale, std::mt19937& generator) {
   std::normal_distribution<float> normal(0.0F, scale);
@@ -67,7 +71,8 @@ struct Weights {
 /// The weight as it is stored in the panels.
 float stored_at(const WeightView& weight, DType stored, std::int64_t o, std::int64_t i) {
   const float value = weight.at(o, i);
-  return stored == DType::kFloat32 ? value : widen_bfloat16(narrow_bfloat16(value));
+  if (stored == DType::kBfloat16) return widen_bfloat16(narrow_bfloat16(value));
+  return stored == DType::kFloat16 ? widen_float16(narrow_float16(value)) : value;
 }
 
 float chain(const WeightView& weight, DType stored, std::int64_t o, std::span<const float> x) {
@@ -167,7 +172,7 @@ TEST(Expert, EveryShapeGivesTheBitsOfTheScalarRestatement) {
     spec.width = static_cast<std::int64_t>(generator() % 80 + 1);
     spec.biases = generator() % 2 == 0;
     const Weights weights(spec, trial);
-    const DType stored = generator() % 2 == 0 ? DType::kFloat32 : DType::kBfloat16;
+    const DType stored = kStored[generator() % kStored.size()];
     expect_same_bits(spec, weights.tensors, stored, static_cast<std::int64_t>(generator() % 40),
                      generator() % 3 == 0,
                      std::to_string(spec.hidden) + " x " + std::to_string(spec.width));
@@ -194,7 +199,9 @@ TEST(Expert, EveryUnitAndActivationGivesTheBitsOfTheScalarRestatement) {
 TEST(Expert, AHiddenOrAWidthOfOneWorks) {
   for (const auto& [hidden, width] : {std::pair{1, 1}, {1, 40}, {40, 1}, {32, 16}, {33, 17}}) {
     const ExpertSpec spec{Unit::kGated, Activation::kSilu, hidden, width, true};
-    expect_same_bits(spec, Weights(spec, 2).tensors, DType::kBfloat16, 3, true, "small");
+    for (const DType stored : kStored) {
+      expect_same_bits(spec, Weights(spec, 2).tensors, stored, 3, true, "small");
+    }
   }
 }
 
@@ -265,7 +272,7 @@ TEST(Expert, ARowsBitsDoNotDependOnTheOtherRowsOrOnItsPlace) {
   const ExpertSpec spec{Unit::kGated, Activation::kSilu, 72, 56, true};
   const Weights weights(spec, 8);
   for (const Isa isa : isas_here()) {
-    for (const DType stored : {DType::kFloat32, DType::kBfloat16}) {
+    for (const DType stored : kStored) {
       const PackedExpert expert(spec, weights.tensors, stored, isa);
       AlignedBuffer scratch;
       Batch all(450, 72, 12);  // more than go through at once
@@ -282,6 +289,87 @@ TEST(Expert, ARowsBitsDoNotDependOnTheOtherRowsOrOnItsPlace) {
       }
     }
   }
+}
+
+/// The whole expert from uneven parts in uneven order, its middle handed over as bytes.
+std::vector<float> run_in_parts(const PackedExpert& expert, const Batch& rows,
+                                const std::vector<float>& gates, std::int64_t step) {
+  Batch batch = Batch(static_cast<std::int64_t>(rows.rows.size()), rows.hidden, 5);
+  const auto num_rows = static_cast<std::int64_t>(batch.rows.size());
+  AlignedBuffer scratch;
+  AlignedBuffer middle(static_cast<std::size_t>(expert.middle_bytes(num_rows)));
+  EXPECT_EQ(expert.middle_bytes(num_rows) % 64, 0);
+  for (std::int64_t end = expert.up_parts(); end > 0; end -= step) {
+    expert.run_up(batch.rows, gates, std::max<std::int64_t>(0, end - step), end,
+                  middle.as<std::byte>(), scratch);
+  }
+  AlignedBuffer elsewhere(middle.size());
+  std::memcpy(elsewhere.as<std::byte>(), middle.as<std::byte>(), middle.size());
+  for (std::int64_t first = 0; first < expert.down_parts(); first += step) {
+    expert.run_down(num_rows, elsewhere.as<std::byte>(), first,
+                    std::min(first + step, expert.down_parts()), batch.results, scratch);
+  }
+  EXPECT_FALSE(batch.strayed());
+  return batch.output;
+}
+
+TEST(Expert, WorkersThatShareItGetTheBitsOfOneThatRunsItAlone) {
+  for (const Unit unit : {Unit::kGated, Unit::kPlain, Unit::kTrilinear}) {
+    for (const Activation activation :
+         {Activation::kSilu, Activation::kGeluErf, Activation::kGeluTanh, Activation::kRelu,
+          Activation::kClampedSwiglu}) {
+      if (activation == Activation::kClampedSwiglu && unit != Unit::kGated) continue;
+      for (const auto& [hidden, width] : {std::pair{67, 101}, {96, 33}, {5, 130}, {33, 15}}) {
+        const ExpertSpec spec{unit, activation, hidden, width, true};
+        const Weights weights(spec, 17);
+        for (const Isa isa : isas_here()) {
+          const PackedExpert expert(spec, weights.tensors, DType::kBfloat16, isa);
+          EXPECT_EQ(expert.up_parts(), (width + 31) / 32);
+          EXPECT_EQ(expert.down_parts(), (hidden + 31) / 32);
+          const std::int64_t num_rows = width == 33 ? 205 : 3;  // more than go through at once
+          std::mt19937 generator(3);
+          const auto gates = normal_values(num_rows, 1.0F, generator);
+          Batch whole(num_rows, hidden, 5);
+          AlignedBuffer scratch;
+          expert.run(whole.rows, gates, whole.results, scratch);
+          for (const std::int64_t step : {1, 2, 3}) {
+            const auto parts = run_in_parts(expert, whole, gates, step);
+            ASSERT_EQ(std::memcmp(parts.data(), whole.output.data(), parts.size() * sizeof(float)),
+                      0)
+                << name_of(isa) << ", " << hidden << " x " << width << ", parts of " << step;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Expert, ABlockPackedElsewhereRunsInPlace) {
+  const ExpertSpec spec{Unit::kTrilinear, Activation::kGeluTanh, 43, 37, true};
+  const Weights weights(spec, 3);
+  for (const DType stored : kStored) {
+    const std::int64_t bytes = PackedExpert::packed_bytes(spec, stored);
+    EXPECT_EQ(bytes % 64, 0);
+    AlignedBuffer memory(static_cast<std::size_t>(bytes) + 128);
+    std::memset(memory.as<std::byte>(), 0x77, memory.size());
+    PackedExpert::pack(spec, weights.tensors, stored, memory.as<std::byte>() + 64);
+    for (const std::size_t outside : {std::size_t{63}, static_cast<std::size_t>(bytes) + 64}) {
+      EXPECT_EQ(memory.as<std::byte>()[outside], std::byte{0x77});
+    }
+    for (const Isa isa : isas_here()) {
+      const PackedExpert view(spec, stored, memory.as<std::byte>() + 64, isa);
+      EXPECT_EQ(view.bytes(), bytes);
+      Batch mine(4, 43, 1);
+      Batch theirs(4, 43, 1);
+      AlignedBuffer scratch;
+      PackedExpert(spec, weights.tensors, stored, isa).run(mine.rows, {}, mine.results, scratch);
+      view.run(theirs.rows, {}, theirs.results, scratch);
+      EXPECT_EQ(mine.output, theirs.output) << name_of(stored) << " " << name_of(isa);
+    }
+  }
+  AlignedBuffer memory(128);
+  EXPECT_THROW(PackedExpert(spec, DType::kFloat32, memory.as<std::byte>() + 4, Isa::kPortable),
+               std::invalid_argument);
 }
 
 TEST(Expert, ReleasedLayoutsAreReadInPlace) {

@@ -175,10 +175,17 @@ TEST(Panels, LieByteByByteAsTheReadmeSays) {
   std::vector<std::uint16_t> narrow(64, 0xffff);
   pack_halves(first, second, DType::kBfloat16, narrow.data());
   EXPECT_EQ(narrow[0], 0x3f80);   // gate[0][0] = 1
-  EXPECT_EQ(narrow[1], 0x4120);   // up[0][0] = 10
+  EXPECT_EQ(narrow[1], 0x4000);   // gate[0][1] = 2
   EXPECT_EQ(narrow[2], 0x4040);   // gate[1][0] = 3
+  EXPECT_EQ(narrow[6], 0);        // no gate[3]
+  EXPECT_EQ(narrow[32], 0x4120);  // up[0][0] = 10
   EXPECT_EQ(narrow[33], 0x41a0);  // up[0][1] = 20
-  EXPECT_EQ(narrow[6], 0);
+  ASSERT_EQ(panel_bytes(3, 2, 16, DType::kFloat16), 128);
+  pack_halves(first, second, DType::kFloat16, narrow.data());
+  EXPECT_EQ(narrow[0], 0x3c00);   // gate[0][0] = 1
+  EXPECT_EQ(narrow[1], 0x4200);   // gate[1][0] = 3
+  EXPECT_EQ(narrow[32], 0x4000);  // gate[0][1] = 2
+  EXPECT_EQ(narrow[48], 0x4d00);  // up[0][1] = 20
   std::vector<float> whole(64, -1.0F);
   pack_whole(first, DType::kFloat32, whole.data());
   EXPECT_EQ(whole[2], 5);

@@ -11,7 +11,6 @@
 #include <system_error>
 
 #include "experts/dtype.hpp"
-#include "runtime/model/half.hpp"
 #include "runtime/model/mxfp4.hpp"
 #include "tests/runtime/safetensors_writer.hpp"
 
@@ -334,18 +333,6 @@ TEST(TensorSet, IndexesThatDoNotFitTheirShardsAreRefused) {
   EXPECT_THAT(with_index("{"), HasSubstr("not JSON"));
   EXPECT_THAT(with_index(std::string("{\"weight_map\":{}}\0{", 19)), HasSubstr("NUL at byte 17"));
   EXPECT_THAT(with_index(std::string(100'000, '[')), HasSubstr("depth of the JSON"));
-}
-
-TEST(Half, EveryFloat16IsWidenedExactly) {
-  EXPECT_EQ(widen_float16(0x3c00), 1.0F);
-  EXPECT_EQ(widen_float16(0xc000), -2.0F);
-  EXPECT_EQ(widen_float16(0x7bff), 65504.0F);
-  EXPECT_EQ(widen_float16(0x0001), 0x1p-24F);
-  EXPECT_EQ(widen_float16(0x83ff), -1023 * 0x1p-24F);
-  EXPECT_EQ(widen_float16(0x0400), 0x1p-14F);
-  EXPECT_EQ(std::bit_cast<std::uint32_t>(widen_float16(0x8000)), 0x80000000U);
-  EXPECT_EQ(std::bit_cast<std::uint32_t>(widen_float16(0x7c00)), 0x7f800000U);
-  EXPECT_EQ(std::bit_cast<std::uint32_t>(widen_float16(0x7e01)), 0x7fc02000U);
 }
 
 TEST(Mxfp4, CodesAreDecodedLowNibbleFirst) {
