@@ -24,6 +24,7 @@ struct Offer {
   std::vector<std::int64_t> note_offsets;  ///< [size + 1], in bytes into `notes`
   std::vector<std::byte> notes;            ///< what each rank is told about its rows; opaque
   std::vector<std::int64_t> results;       ///< [size], result rows that each rank will return
+  std::int64_t result_bytes = 0;           ///< of one, as open_returns will say; 0: row_bytes
   bool more = false;                       ///< this rank has another round after this one
   /// Rows and results may be cut into stages, so that work on the first begins while the others are
   /// on their way. Both empty: one stage. Entry [r * stages + s] counts what stages 0 to s hold.
@@ -83,13 +84,17 @@ class Exchange {
   /// rank r at the returned [r] + j * row_bytes. Valid until the next dispatch.
   [[nodiscard]] virtual std::span<const std::byte* const> collect() = 0;
 
+  /// Whether every address that this exchange gives is good in all ranks of the node, so that any
+  /// of them may read the rows and write the results of another.
+  [[nodiscard]] virtual bool shares_addresses() const { return false; }
   [[nodiscard]] virtual std::string_view name() const = 0;
   [[nodiscard]] virtual Traffic traffic() const = 0;
 };
 
 /// "p2p": bounded point-to-point, any group. "alltoallv": MPI_Ialltoallv, MPI groups only.
+/// "node": rows read and results written in shared memory, where all ranks stand on one node.
 /// "local": addresses handed between threads, local groups only. "auto": the best for the group.
 /// Collective. The group must outlive the exchange.
-/// @throws std::invalid_argument  "transport: got 'foo', want auto, p2p or alltoallv"
+/// @throws std::invalid_argument  "transport: got 'foo', want auto, node, p2p or alltoallv"
 [[nodiscard]] std::unique_ptr<Exchange> make_exchange(Group& group, std::string_view transport);
 }  // namespace switchyard::comm

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/collective.hpp"
 #include "comm/words.hpp"
 
 namespace switchyard::comm {
@@ -28,6 +29,19 @@ void Group::wait_all(std::span<Pending> pendings) {
     return rank_names(ranks);
   };
   deadline_.wait(done, whom);
+}
+
+const NodeMap& Group::nodes() {
+  if (!nodes_) {
+    const int leader =
+        ranks_per_node_ > 0 ? rank() / ranks_per_node_ * ranks_per_node_ : find_leader();
+    std::vector<int> leaders;
+    for (const auto& one : allgather_values<int>(*this, std::span(&leader, 1))) {
+      leaders.push_back(one[0]);
+    }
+    nodes_ = NodeMap::from_leaders(leaders);
+  }
+  return *nodes_;
 }
 
 Channel Group::new_channel() {

@@ -5,10 +5,13 @@
 /// processes (mpi_group.hpp) and threads that play the ranks (local_group.hpp) look alike here.
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "comm/buffer.hpp"
 #include "comm/deadline.hpp"
+#include "comm/node_map.hpp"
+#include "comm/shared_memory.hpp"
 
 namespace switchyard::comm {
 
@@ -82,8 +85,26 @@ class Group {
 
   [[nodiscard]] Deadline& deadline() { return deadline_; }
 
+  /// Which ranks share memory. Collective the first time, then kept.
+  [[nodiscard]] const NodeMap& nodes();
+  /// Plays that every so many consecutive ranks are a node, for studies and tests on one machine.
+  /// Call on all ranks alike, before nodes(). 0: as they stand.
+  void play_nodes(int ranks_per_node) { ranks_per_node_ = ranks_per_node; }
+  /// Throws if a rank is known to have gone, where that can be known; for waits without messages.
+  virtual void require_everyone() const {}
+  /// A segment for each rank, of at most `capacity` bytes (of addresses, not of memory), that all
+  /// ranks of its node see. Collective over the group.
+  /// @throws CollectiveError  on every rank: memory cannot be shared here
+  [[nodiscard]] virtual std::unique_ptr<SharedMemory> share(std::int64_t capacity) = 0;
+
+ protected:
+  /// The lowest rank of this group on this rank's machine. Collective.
+  [[nodiscard]] virtual int find_leader() = 0;
+
  private:
   Deadline deadline_;
+  int ranks_per_node_ = 0;
+  std::optional<NodeMap> nodes_;
   int next_channel_ = static_cast<int>(kFirstExchange);
 };
 

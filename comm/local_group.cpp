@@ -107,7 +107,14 @@ class LocalGroup final : public Group {
         std::make_unique<Receiving>(hub_, from, rank_, channel, std::move(buffer), extent));
   }
 
+  void require_everyone() const override { hub_->require_everyone(); }
+  [[nodiscard]] std::unique_ptr<SharedMemory> share(std::int64_t capacity) override {
+    return share_between_threads(*this, capacity);
+  }
+
  private:
+  [[nodiscard]] int find_leader() override { return 0; }
+
   std::shared_ptr<LocalHub> hub_;
   int rank_;
 };

@@ -109,6 +109,21 @@ Pending MpiGroup::receive(int from, Channel channel, Buffer buffer, Extent exten
   return Pending(std::move(message));
 }
 
+std::unique_ptr<SharedMemory> MpiGroup::share(std::int64_t capacity) {
+  return share_between_processes(*this, capacity);
+}
+
+int MpiGroup::find_leader() {
+  MPI_Comm node = MPI_COMM_NULL;
+  check(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node),
+        "MPI_Comm_split_type");
+  int leader = rank_;  // the first of its communicator: they are ordered by rank
+  const int code = MPI_Bcast(&leader, 1, MPI_INT, 0, node);
+  MPI_Comm_free(&node);
+  check(code, "MPI_Bcast");
+  return leader;
+}
+
 MPI_Datatype MpiGroup::row_type(std::int64_t row_bytes) {
   if (row_bytes == 1) return MPI_BYTE;
   auto found = row_types_.find(row_bytes);

@@ -48,11 +48,13 @@ class MpiGroup final : public Group {
   [[nodiscard]] int size() const override { return size_; }
   [[nodiscard]] Pending send(int to, Channel channel, Buffer buffer, Extent extent) override;
   [[nodiscard]] Pending receive(int from, Channel channel, Buffer buffer, Extent extent) override;
+  [[nodiscard]] std::unique_ptr<SharedMemory> share(std::int64_t capacity) override;
   [[nodiscard]] MPI_Comm handle() const { return comm_; }
   /// One row of this many bytes as one item of MPI's. The group keeps and frees it.
   [[nodiscard]] MPI_Datatype row_type(std::int64_t row_bytes);
 
  private:
+  [[nodiscard]] int find_leader() override;
   [[nodiscard]] int tag(Channel channel) const;
 
   MPI_Comm comm_ = MPI_COMM_NULL;

@@ -113,10 +113,16 @@ void RoundExchange::deliver(const Offer& offer) {
       continue;
     }
     const auto first = static_cast<std::size_t>(offer.row_offsets[static_cast<std::size_t>(r)]);
+    const std::byte* const base = own_rows(offer);
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      rows[i] = offer.base + offer.rows[first + i] * offer.row_bytes;
+      rows[i] = base + offer.rows[first + i] * offer.row_bytes;
     }
   }
+}
+
+std::byte* RoundExchange::own_slots(std::int64_t bytes) {
+  own_results_.resize(static_cast<std::size_t>(bytes));
+  return own_results_.data();
 }
 
 std::span<std::byte* const> RoundExchange::open_returns(std::int64_t row_bytes) {
@@ -128,9 +134,8 @@ std::span<std::byte* const> RoundExchange::open_returns(std::int64_t row_bytes) 
   turn_ = Turn::kFailed;
   result_bytes_ = row_bytes;
   const auto self = static_cast<std::size_t>(rank());
-  own_results_.resize(static_cast<std::size_t>(results_from(rank()) * row_bytes));
-  slots_[self] = own_results_.data();
-  results_[self] = own_results_.data();
+  slots_[self] = own_slots(results_from(rank()) * row_bytes);
+  results_[self] = slots_[self];
   open_slots();
   turn_ = Turn::kCollect;
   return slots_;

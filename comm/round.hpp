@@ -56,6 +56,10 @@ class RoundExchange : public Exchange {
   virtual void carry_rows(const Offer& offer) = 0;
   /// Where the rows that came from rank `from` lie, to `rows`.
   virtual void locate_rows(int from, std::span<const std::byte*> rows) const = 0;
+  /// The same for the rows of this rank's own offer, where carry_rows moved them.
+  [[nodiscard]] virtual const std::byte* own_rows(const Offer& offer) const { return offer.base; }
+  /// Room for what this rank answers itself.
+  [[nodiscard]] virtual std::byte* own_slots(std::int64_t bytes);
   /// Fills slots() and results() but this rank's.
   virtual void open_slots() = 0;
   /// Takes what is in slots() to where results() says.
@@ -73,6 +77,8 @@ class RoundExchange : public Exchange {
   /// Between dispatch and the end of collect, and for good after a failure.
   [[nodiscard]] bool in_a_round() const { return turn_ != Turn::kDispatch; }
 
+  /// The number of this round, from 1.
+  [[nodiscard]] std::uint64_t round() const { return sequence_; }
   [[nodiscard]] std::int64_t result_bytes() const { return result_bytes_; }
   /// Results that `rank` returns to this one; and that this one returns to it.
   [[nodiscard]] std::int64_t results_from(int rank) const {

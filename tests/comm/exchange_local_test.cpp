@@ -18,7 +18,7 @@ using ::testing::ThrowsMessage;
 
 TEST(LocalExchange, EveryByteArrivesWhereverItIsReadOrSent) {
   for (int ranks = 1; ranks <= 6; ++ranks) {
-    for (const char* transport : {"local", "p2p"}) {
+    for (const char* transport : {"local", "p2p", "node"}) {
       run_local(ranks, [&](Group& group) { testing::play_rounds(group, transport, 6); });
     }
   }
@@ -27,6 +27,7 @@ TEST(LocalExchange, EveryByteArrivesWhereverItIsReadOrSent) {
 TEST(LocalExchange, TwoExchangesOnOneGroupDoNotMix) {
   run_local(4, [](Group& group) { testing::interleave(group, "local", "p2p"); });
   run_local(3, [](Group& group) { testing::interleave(group, "local", "local"); });
+  run_local(3, [](Group& group) { testing::interleave(group, "node", "node"); });
 }
 
 TEST(LocalExchange, MoreRanksThanTheWindowStillMeet) {
@@ -67,9 +68,9 @@ TEST(LocalExchange, AnUnknownTransportIsRefusedWithTheKnownOnes) {
   run_local(1, [](Group& group) {
     EXPECT_THAT(
         [&] { static_cast<void>(make_exchange(group, "foo")); },
-        ThrowsMessage<std::invalid_argument>("transport: got 'foo', want auto, p2p or local"));
+        ThrowsMessage<std::invalid_argument>("transport: got 'foo', want auto, node, p2p or local"));
     EXPECT_THAT([&] { static_cast<void>(make_exchange(group, "alltoallv")); },
-                ThrowsMessage<std::invalid_argument>(HasSubstr("want auto, p2p or local")));
+                ThrowsMessage<std::invalid_argument>(HasSubstr("want auto, node, p2p or local")));
   });
 }
 
@@ -151,7 +152,7 @@ TEST(LocalExchange, AnOfferThatBreaksItsDescriptionIsRefusedBeforeAnythingIsSent
        },
        "offer: row is -1"},
   };
-  for (const char* transport : {"local", "p2p"}) {
+  for (const char* transport : {"local", "p2p", "node"}) {
     run_local(2, [&](Group& group) {
       const auto exchange = make_exchange(group, transport);
       const std::int64_t before = exchange->traffic().messages;

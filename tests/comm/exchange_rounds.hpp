@@ -66,6 +66,7 @@ inline OfferedRows offer_of(int rank, int size, std::uint64_t seed, Shape shape)
     offer.row_offsets.push_back(static_cast<std::int64_t>(offer.rows.size()));
     offer.note_offsets.push_back(static_cast<std::int64_t>(offer.notes.size()));
   }
+  offer.result_bytes = offer.row_bytes + 4;
   offer.more = !idle && below(4) == 0;
   if (!offer.rows.empty()) offer.base = made.memory.data();
   return made;
@@ -145,8 +146,10 @@ class Round {
     collect();
   }
 
-  /// What this rank puts on the wire in this round when rows and results travel themselves.
+  /// What crosses from this rank in this round when rows and results travel themselves, or (node)
+  /// are read and written in shared memory, where a line of 80 bytes stands for the two headers.
   [[nodiscard]] Traffic expected_traffic() const {
+    const bool shared = exchange_.name() == "node";
     Traffic traffic;
     for (int r = 0; r < size_; ++r) {
       if (r == rank_) continue;
@@ -156,6 +159,10 @@ class Round {
       const std::int64_t results = offers_[at(r)].offer.results[at(rank_)];
       traffic.rows_out += rows;
       traffic.results_out += results;
+      if (shared) {
+        traffic.wire_bytes += 80 + note + rows * (offer.row_bytes + 4) + results * result_bytes();
+        continue;
+      }
       traffic.wire_bytes += 2 * 64 + note + rows * offer.row_bytes + results * result_bytes();
       traffic.messages += 2 + (note > 0 ? 1 : 0) + (rows > 0 ? 1 : 0) + (results > 0 ? 1 : 0);
     }

@@ -36,15 +36,15 @@ TEST_P(MpiExchange, ABrokenOfferIsRefusedAndTheExchangeGoesOn) {
   testing::Round(*exchange, group_->rank(), group_->size(), 5, testing::Shape::kRagged).play();
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, MpiExchange, ::testing::Values("p2p", "alltoallv"),
+INSTANTIATE_TEST_SUITE_P(Transports, MpiExchange, ::testing::Values("p2p", "alltoallv", "node"),
                          [](const auto& which) { return std::string(which.param); });
 
-TEST(MpiExchangeChoice, AutoIsPointToPointAndTheLocalOneIsRefused) {
+TEST(MpiExchangeChoice, AutoIsSharedMemoryOnOneNodeAndTheLocalOneIsRefused) {
   const auto group = MpiGroup::world();
-  EXPECT_EQ(make_exchange(*group, "auto")->name(), "p2p");
-  EXPECT_THAT(
-      [&] { static_cast<void>(make_exchange(*group, "local")); },
-      ThrowsMessage<std::invalid_argument>("transport: got 'local', want auto, p2p or alltoallv"));
+  EXPECT_EQ(make_exchange(*group, "auto")->name(), group->size() > 1 ? "node" : "p2p");
+  EXPECT_THAT([&] { static_cast<void>(make_exchange(*group, "local")); },
+              ThrowsMessage<std::invalid_argument>(
+                  "transport: got 'local', want auto, node, p2p or alltoallv"));
 }
 }  // namespace
 }  // namespace switchyard::comm
