@@ -87,15 +87,19 @@ void Courier::swap(std::vector<Parcel>& in, const Fill& fill, const Expect& expe
   const int steps = group_.size();
   int first = 1;   // the first step that is not finished
   int opened = 1;  // the first that is not open
+  Awaited awaited{.what = "frames"};
   const auto turn = [&] {
     while (opened < steps && opened < first + kWindow) open(opened++, in, fill);
     for (int step = first; step < opened; ++step) {
       if (!talks_[static_cast<std::size_t>(step)].finished) advance(step, in, expect);
     }
     while (first < opened && talks_[static_cast<std::size_t>(first)].finished) ++first;
-    return first == steps;
+    if (first == steps) return true;
+    awaited.peer = from(first);
+    return false;
   };
-  group_.deadline().wait(turn, [&] { return unfinished(first, opened); });
+  group_.deadline().wait(
+      turn, [&] { return unfinished(first, opened); }, awaited);
 }
 
 std::string Courier::unfinished(int first, int opened) {

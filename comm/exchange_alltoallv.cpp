@@ -76,7 +76,8 @@ void AlltoallvExchange::land(std::unique_ptr<Flight>& flight) {
       return complete != 0;
     };
     // A collective does not tell whom it waits for.
-    group().deadline().wait(done, [] { return std::string("some rank in MPI_Ialltoallv"); });
+    const auto whom = [] { return std::string("some rank in MPI_Ialltoallv"); };
+    group().deadline().wait(done, whom, {.what = "MPI_Ialltoallv"});
   } catch (...) {
     static_cast<void>(flight.release());  // MPI may still write there
     throw;

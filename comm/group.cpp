@@ -16,9 +16,14 @@ void Group::wait(Pending& pending) {
 }
 
 void Group::wait_all(std::span<Pending> pendings) {
-  const auto done = [pendings] {
+  Awaited awaited{.what = "messages"};
+  const auto done = [pendings, &awaited] {
     bool all = true;
-    for (Pending& pending : pendings) all = pending.test() && all;  // each test moves its message
+    for (Pending& pending : pendings) {
+      if (pending.test()) continue;  // each test moves its message
+      awaited.peer = pending.peer();
+      all = false;
+    }
     return all;
   };
   const auto whom = [pendings] {
@@ -28,7 +33,7 @@ void Group::wait_all(std::span<Pending> pendings) {
     }
     return rank_names(ranks);
   };
-  deadline_.wait(done, whom);
+  deadline_.wait(done, whom, awaited);
 }
 
 const NodeMap& Group::nodes() {

@@ -52,11 +52,14 @@ void print(const runtime::RunResult& result, std::ostream& out) {
                     (result.steps == 1 ? " step" : " steps") + " in " + fixed(result.seconds, 3) +
                     " s");
   row("tokens/s", count(result.tokens_per_s));
-  out << "\nphase            slowest rank ms    mean ms   (a step)\n";
+  out << "\nms a step              slowest rank                 mean of ranks\n"
+         "phase              all   working   waiting       all   working   waiting\n";
   for (const auto& phase : result.phases) {
-    char line[96];
-    std::snprintf(line, sizeof line, "  %-14s %16.3f %10.3f\n", phase.name.c_str(),
-                  phase.slowest_rank_ms, phase.mean_ms);
+    char line[128];
+    std::snprintf(line, sizeof line, "  %-10s %9.3f %9.3f %9.3f %9.3f %9.3f %9.3f\n",
+                  phase.name.c_str(), phase.slowest_rank_ms, phase.slowest_rank_work_ms,
+                  phase.slowest_rank_wait_ms, phase.mean_ms, phase.mean_work_ms,
+                  phase.mean_wait_ms);
     out << line;
   }
   out << '\n';
@@ -94,7 +97,11 @@ nlohmann::ordered_json to_json(const runtime::RunResult& result) {
   for (const auto& phase : result.phases) {
     json["phases"].push_back({{"name", phase.name},
                               {"slowest_rank_ms", phase.slowest_rank_ms},
-                              {"mean_ms", phase.mean_ms}});
+                              {"mean_ms", phase.mean_ms},
+                              {"slowest_rank_work_ms", phase.slowest_rank_work_ms},
+                              {"mean_work_ms", phase.mean_work_ms},
+                              {"slowest_rank_wait_ms", phase.slowest_rank_wait_ms},
+                              {"mean_wait_ms", phase.mean_wait_ms}});
   }
   json["rows_per_rank"] = {
       {"min", result.rows_min}, {"mean", result.rows_mean}, {"max", result.rows_max}};

@@ -17,7 +17,9 @@ using GivenRouting = std::function<experts::Routing(std::size_t layer, std::int6
 
 class Coordinator {
  public:
-  Coordinator(comm::Group& group, std::vector<std::unique_ptr<MoeLayer>> layers);
+  /// @param timeline  told of steps, layers and counts; null: nobody
+  Coordinator(comm::Group& group, std::vector<std::unique_ptr<MoeLayer>> layers,
+              Timeline* timeline = nullptr);
 
   /// One step over all layers. Layer 0 reads the tokens; the next ones rmsnorm(input + output) of
   /// the one before, as in a pre-norm model without its attention. Every router runs, also where
@@ -37,7 +39,11 @@ class Coordinator {
   [[nodiscard]] LayerStats stats() const;
 
  private:
+  /// What a layer has counted since `before`, to the timeline.
+  void count(const MoeLayer& layer, const LayerStats& before);
+
   comm::Group& group_;
   std::vector<std::unique_ptr<MoeLayer>> layers_;
+  Timeline* timeline_;
 };
 }  // namespace switchyard::runtime

@@ -85,8 +85,7 @@ experts::Matrix MoeLayer::forward(experts::MatrixView<const float> tokens) {
 experts::Routing MoeLayer::route(experts::MatrixView<const float> tokens,
                                  std::int64_t first_token) {
   require_shape(tokens);
-  enter("route");
-  const PhaseTimer timer(stats_.phases, Phase::kRoute);
+  const PhaseTimer timer = enter(Phase::kRoute);
   experts::Routing routing;
   try {
     routing = weights_.router.route(tokens);
@@ -119,8 +118,7 @@ experts::Matrix MoeLayer::forward(experts::MatrixView<const float> tokens,
     first += count;
   }
   if (!weights_.always_on.empty()) {
-    enter("always-on");
-    const PhaseTimer timer(stats_.phases, Phase::kAlwaysOn);
+    const PhaseTimer timer = enter(Phase::kAlwaysOn);
     weights_.always_on.add(tokens, out.view(), *weights_.workers, scratch_);
   }
   stats_.wire_bytes = exchange_->traffic().wire_bytes - wire_bytes_before_;
@@ -133,32 +131,28 @@ bool MoeLayer::forward_chunk(experts::MatrixView<const float> tokens,
   const bool gates = spec_.router.gate_on == experts::GateOn::kInput;
   const auto chunk = tokens.slice(first, count);
 
-  enter("plan");
   DispatchPlan plan;
   {
-    const PhaseTimer timer(stats_.phases, Phase::kPlan);
+    const PhaseTimer timer = enter(Phase::kPlan);
     plan =
         make_plan(routing, placement_, group_.rank(), first, count, spec_.router.identity, gates);
     if (options_.inject == Inject::kPlan) spoil_plan(plan);
     count_plan(plan, routing, first);
   }
-  enter("dispatch");
   Arrivals arrivals;
   {
-    const PhaseTimer timer(stats_.phases, Phase::kDispatch);
+    const PhaseTimer timer = enter(Phase::kDispatch);
     arrivals =
         dispatch(*exchange_, plan, weights_.shard, chunk, gates, first + count < tokens.rows);
     count_arrivals(arrivals);
   }
-  enter("experts");
   {
-    const PhaseTimer timer(stats_.phases, Phase::kExperts);
+    const PhaseTimer timer = enter(Phase::kExperts);
     grouped_ffn(weights_.shard, arrivals, *weights_.workers, scratch_);
     if (options_.inject == Inject::kKernel) spoil_results(arrivals, tokens.cols);
   }
-  enter("combine");
   {
-    const PhaseTimer timer(stats_.phases, Phase::kCombine);
+    const PhaseTimer timer = enter(Phase::kCombine);
     combine(*exchange_, plan, routing, first, chunk, gates, out.slice(first, count));
     if (options_.inject == Inject::kCombine) spoil_sum(out.slice(first, count));
   }
@@ -193,11 +187,12 @@ void MoeLayer::reset_stats() {
   wire_bytes_before_ = exchange_->traffic().wire_bytes;
 }
 
-void MoeLayer::enter(std::string_view phase) {
+PhaseTimer MoeLayer::enter(Phase phase) {
   auto position = group_.deadline().position();
   position.layer = options_.layer;
-  position.phase = phase;
+  position.phase = name_of(phase);
   group_.deadline().at(position);
+  return {stats_.phases, phase, group_.deadline(), options_.timeline};
 }
 
 void MoeLayer::require_shape(experts::MatrixView<const float> tokens) const {

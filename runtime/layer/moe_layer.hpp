@@ -18,6 +18,7 @@
 #include "runtime/layer/workers.hpp"
 #include "runtime/placement/placement.hpp"
 #include "runtime/report/layer_stats.hpp"
+#include "runtime/report/timeline.hpp"
 
 namespace switchyard::runtime {
 
@@ -33,6 +34,7 @@ struct LayerOptions {
   bool rank_local_rule = false;   ///< capacity over this rank's tokens only: gives law 1 up
   std::int64_t layer = 0;         ///< number in messages and deadlines
   Inject inject = Inject::kNone;
+  Timeline* timeline = nullptr;  ///< told what happens when; outlives the layer; null: nobody
 };
 
 /// What one rank holds of a layer.
@@ -84,7 +86,8 @@ class MoeLayer {
                      std::int64_t first, std::int64_t count, experts::MatrixView<float> out);
   void count_plan(const DispatchPlan& plan, const experts::Routing& routing, std::int64_t first);
   void count_arrivals(const Arrivals& arrivals);
-  void enter(std::string_view phase);
+  /// From here to the end of the timer's scope this rank is in `phase` of this layer.
+  [[nodiscard]] PhaseTimer enter(Phase phase);
   void require_shape(experts::MatrixView<const float> tokens) const;
 
   comm::Group& group_;

@@ -21,7 +21,7 @@ PlanCounts& PlanCounts::operator+=(const PlanCounts& other) {
 }
 
 LayerStats& LayerStats::operator+=(const LayerStats& other) {
-  for (std::size_t i = 0; i < kNumPhases; ++i) phases.seconds[i] += other.phases.seconds[i];
+  phases += other.phases;
   planned += other.planned;
   arrived += other.arrived;
   logical_bytes += other.logical_bytes;

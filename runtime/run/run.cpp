@@ -128,7 +128,11 @@ void sum_up(comm::Group& group, const Coordinator& coordinator, double seconds, 
                            static_cast<double>(stats.logical_bytes),
                            static_cast<double>(stats.wire_bytes)};
   const std::size_t first_phase = mine.size();
-  mine.insert(mine.end(), stats.phases.seconds.begin(), stats.phases.seconds.end());
+  for (std::size_t p = 0; p < kNumPhases; ++p) {
+    const double wall = stats.phases.seconds[p];
+    const double waiting = stats.phases.waiting[p];
+    mine.insert(mine.end(), {wall, wall - waiting, waiting});
+  }
   const auto all = comm::allgather_values<double>(group, mine);
   const auto largest = [&](std::size_t i) {
     double found = 0;
@@ -160,9 +164,16 @@ void sum_up(comm::Group& group, const Coordinator& coordinator, double seconds, 
   result.logical_bytes = sum(8) / steps;
   result.wire_bytes = sum(9) / steps;
   for (std::size_t p = 0; p < kNumPhases; ++p) {
+    const std::size_t wall = first_phase + 3 * p;
+    const auto slowest = [&](std::size_t i) { return largest(i) * 1e3 / steps; };
+    const auto mean = [&](std::size_t i) { return sum(i) * 1e3 / ranks / steps; };
     result.phases.push_back({.name = std::string(kPhaseNames[p]),
-                             .slowest_rank_ms = largest(first_phase + p) * 1e3 / steps,
-                             .mean_ms = sum(first_phase + p) * 1e3 / ranks / steps});
+                             .slowest_rank_ms = slowest(wall),
+                             .mean_ms = mean(wall),
+                             .slowest_rank_work_ms = slowest(wall + 1),
+                             .mean_work_ms = mean(wall + 1),
+                             .slowest_rank_wait_ms = slowest(wall + 2),
+                             .mean_wait_ms = mean(wall + 2)});
   }
 }
 

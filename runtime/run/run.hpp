@@ -13,10 +13,16 @@
 
 namespace switchyard::runtime {
 
+/// Milliseconds of a phase a step. Wall time is work plus waiting for other ranks; the slowest rank
+/// is the one with most of what is asked for, so it may be another one in each line.
 struct PhaseResult {
   std::string name;
-  double slowest_rank_ms = 0;  ///< a step, of the rank that took longest
-  double mean_ms = 0;          ///< a step, mean over ranks
+  double slowest_rank_ms = 0;
+  double mean_ms = 0;  ///< over ranks, as all means here
+  double slowest_rank_work_ms = 0;
+  double mean_work_ms = 0;
+  double slowest_rank_wait_ms = 0;
+  double mean_wait_ms = 0;
 };
 
 /// Figures of the counted steps. Equal on every rank; `a step` sums all ranks and layers.

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -61,8 +62,69 @@ TEST(Deadline, NamesTheLimitThePhaseThePositionAndThePeer) {
               ThrowsMessage<DeadlineError>("0.02 s in handshake, waiting for rank 1"));
 }
 
+/// Remembers what it was told.
+class Waits final : public WaitRecorder {
+ public:
+  struct Seen {
+    Position at;
+    Awaited what;
+    Deadline::Clock::duration length;
+  };
+  void waited(const Position& at, const Awaited& what, Time begin, Time end) noexcept override {
+    seen.push_back({at, what, end - begin});
+  }
+  std::vector<Seen> seen;
+};
+
+TEST(Deadline, CountsTheTimeThatItWaitedAndTellsTheRecorder) {
+  Deadline deadline(milliseconds(10000));
+  Waits waits;
+  Awaited awaited{.what = "rows"};
+  const auto whom = [] { return std::string("nobody"); };
+  int looks = 0;
+  const auto late = [&] {
+    awaited.peer = 3;
+    if (++looks > 20) std::this_thread::sleep_for(milliseconds(1));
+    return looks == 25;
+  };
+  deadline.at({.step = 2, .layer = 1, .phase = "combine"});
+  {
+    const Recording recording(deadline, &waits);
+    deadline.wait(late, whom, awaited);
+  }
+  ASSERT_EQ(waits.seen.size(), 1U);
+  EXPECT_EQ(waits.seen[0].at.phase, "combine");
+  EXPECT_EQ(waits.seen[0].at.step, 2);
+  EXPECT_EQ(waits.seen[0].what.what, "rows");
+  EXPECT_EQ(waits.seen[0].what.peer, 3);
+  EXPECT_EQ(waits.seen[0].length, deadline.waited());
+  EXPECT_GT(deadline.waited(), milliseconds(1));
+  EXPECT_LE(deadline.waited(), milliseconds(10000));
+  EXPECT_EQ(deadline.recorder(), nullptr);
+  deadline.reset_waited();
+  EXPECT_EQ(deadline.waited().count(), 0);
+}
+
+TEST(Deadline, WhatIsDoneWithinAFewLooksIsNoWait) {
+  Deadline deadline(milliseconds(1000));
+  Waits waits;
+  const Recording recording(deadline, &waits);
+  int looks = 0;
+  deadline.wait([&] { return ++looks == 20; }, [] { return std::string("nobody"); });
+  EXPECT_EQ(looks, 20);
+  EXPECT_EQ(deadline.waited().count(), 0);
+  EXPECT_TRUE(waits.seen.empty());
+}
+
+TEST(Deadline, AWaitThatFailsIsCountedToo) {
+  Deadline deadline(milliseconds(3));
+  EXPECT_THROW(deadline.wait([] { return false; }, [] { return std::string("rank 1"); }),
+               DeadlineError);
+  EXPECT_GE(deadline.waited(), milliseconds(3));
+}
+
 TEST(Deadline, LooksOnceMoreAfterTheLimitBeforeItBlamesAnyone) {
-  const Deadline deadline(milliseconds(0));
+  Deadline deadline(milliseconds(0));
   int asked = 0;
   deadline.wait([&] { return ++asked == 21; }, [] { return std::string("nobody"); });
   EXPECT_EQ(asked, 21);
