@@ -122,6 +122,28 @@ std::vector<Bytes> gather(Group& group, std::span<const std::byte> mine) {
   return untie(sheaf);
 }
 
+void stream_to_root(Group& group, std::span<const std::byte> mine,
+                    const std::function<void(int, std::span<const std::byte>)>& sink) {
+  constexpr std::size_t kMost = std::size_t{16} << 20;
+  const std::uint64_t size = mine.size();
+  const auto sizes = allgather_values<std::uint64_t>(group, std::span(&size, 1));
+  for (int rank = 0; rank < group.size(); ++rank) {
+    const std::size_t total = sizes[static_cast<std::size_t>(rank)][0];
+    for (std::size_t at = 0; at < total; at += kMost) {
+      const std::size_t length = std::min(kMost, total - at);
+      if (rank == 0) {
+        if (group.rank() == 0) sink(0, mine.subspan(at, length));
+      } else if (group.rank() == rank) {
+        send_bytes(group, 0, kCollectives, mine.subspan(at, length));
+      } else if (group.rank() == 0) {
+        Bytes piece(length);
+        receive_bytes(group, rank, kCollectives, piece);
+        sink(rank, piece);
+      }
+    }
+  }
+}
+
 Bytes broadcast(Group& group, std::span<const std::byte> bytes) {
   Sheaf sheaf;
   if (group.rank() == 0) sheaf = {.sizes = {bytes.size()}, .bytes = {bytes.begin(), bytes.end()}};

@@ -5,6 +5,7 @@
 /// that a rank that never comes ends in a DeadlineError and not in a hang.
 #include <cstddef>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -23,6 +24,10 @@ namespace switchyard::comm {
 /// Everyone's bytes on rank 0, by rank; empty elsewhere.
 [[nodiscard]] std::vector<std::vector<std::byte>> gather(Group& group,
                                                          std::span<const std::byte> mine);
+/// Calls sink(rank, bytes) on rank 0 with everyone's bytes, rank after rank, in pieces of at most
+/// 16 MiB, so that no rank ever holds the whole. The sink may be empty elsewhere.
+void stream_to_root(Group& group, std::span<const std::byte> mine,
+                    const std::function<void(int, std::span<const std::byte>)>& sink);
 /// Rank 0's bytes on every rank.
 [[nodiscard]] std::vector<std::byte> broadcast(Group& group, std::span<const std::byte> bytes);
 /// Returns once every rank has called it.

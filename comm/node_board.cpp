@@ -63,6 +63,8 @@ void NodeBoard::await(int rank, int which, std::uint64_t round) {
     wait.group.require_everyone();
     return wait.flag.load(std::memory_order_acquire) >= wait.round;
   };
-  group_.deadline().wait(done, [rank] { return rank_names({rank}); });
+  const Awaited awaited{.what = which == kPublished ? "rows" : "results", .peer = rank};
+  group_.deadline().wait(
+      done, [rank] { return rank_names({rank}); }, awaited);
 }
 }  // namespace switchyard::comm

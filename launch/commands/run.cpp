@@ -73,6 +73,11 @@ void print(const runtime::RunResult& result, std::ostream& out) {
   row("wire bytes", bytes(result.wire_bytes) + " a step: what left a rank for another, " +
                         count(result.rows_out) + " rows out after deduplication" +
                         (result.gathers ? "; without the gather of the batch rule" : ""));
+  if (result.trace.events > 0) {
+    row("trace", std::to_string(result.trace.events) + " events, " +
+                     std::to_string(result.trace.dropped) + " dropped, clocks within " +
+                     fixed(static_cast<double>(result.trace.clock_error_ns) / 1e3, 2) + " us");
+  }
   row("output digest",
       result.output_digest + (result.invariance.empty()
                                   ? ""
@@ -115,6 +120,9 @@ nlohmann::ordered_json to_json(const runtime::RunResult& result) {
   json["weight_bytes_largest_rank"] = result.weight_bytes;
   json["routing"] = result.routing;
   json["non_finite_values"] = result.non_finite;
+  json["trace_events"] = result.trace.events;
+  json["trace_events_dropped"] = result.trace.dropped;
+  json["trace_clock_error_us"] = static_cast<double>(result.trace.clock_error_ns) / 1e3;
   json["output_digest"] = result.output_digest;
   json["depends_on_rank_count"] = result.invariance;
   return json;
@@ -141,9 +149,13 @@ int run(Context& context) {
   runtime::RunSettings settings = run_settings(context.options);
   settings.memory_bytes = memory_of_one_rank();
   std::unique_ptr<runtime::WholeFile> file;
+  std::unique_ptr<runtime::WholeFile> trace;
   runtime::together(context.group(), [&] {
     if (context.first() && context.options.has("output")) {
       file = std::make_unique<runtime::WholeFile>("--output", context.options.text("output"));
+    }
+    if (context.first() && context.options.has("trace")) {
+      trace = std::make_unique<runtime::WholeFile>("--trace", context.options.text("trace"));
     }
   });
   Progress progress("switchyard run: step", context.first());
@@ -152,12 +164,20 @@ int run(Context& context) {
   if (context.first()) {
     hooks.warn = [&](const std::string& text) { context.reporter.warning(text); };
   }
+  if (trace) {
+    hooks.trace = [&](std::string_view text) { trace->write(std::as_bytes(std::span(text))); };
+  }
   if (file) hooks.output = [&](std::span<const std::byte> rows) { file->write(rows); };
   const runtime::RunResult result = runtime::run(context.group(), settings, hooks);
   progress.clear();
   runtime::together(context.group(), [&] {
     if (file) file->commit();
+    if (trace) trace->commit();
   });
+  if (trace && result.trace.dropped > 0) {
+    context.reporter.warning("--trace: the first " + std::to_string(result.trace.dropped) +
+                             " events made room for later ones; more --trace-events keep them");
+  }
   print(result, context.out);
   if (context.json.wanted()) context.json.write(to_json(result));
   return runtime::kDone;

@@ -10,6 +10,7 @@
 namespace switchyard::launch {
 namespace {
 constexpr std::int64_t kMostTokens = std::int64_t{1} << 40;
+constexpr std::int64_t kTraceEvents = std::int64_t{1} << 16;  // 5 MiB a thread
 
 std::vector<Option> work_options() {
   const runtime::RunSettings defaults;
@@ -55,6 +56,20 @@ std::vector<Option> capacity_options() {
   };
 }
 
+/// Two results in one file would be neither.
+void require_other_files(const Options& options, const std::vector<std::string>& names) {
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    for (std::size_t j = i + 1; j < names.size(); ++j) {
+      if (!options.has(names[i]) || !options.has(names[j]) ||
+          options.text(names[i]) != options.text(names[j])) {
+        continue;
+      }
+      throw std::invalid_argument("--" + names[i] + " and --" + names[j] + ": got " +
+                                  options.text(names[i]) + " twice, want two files");
+    }
+  }
+}
+
 void append(std::vector<Option>& options, std::vector<Option> more) {
   options.insert(options.end(), std::make_move_iterator(more.begin()),
                  std::make_move_iterator(more.end()));
@@ -63,7 +78,8 @@ void append(std::vector<Option>& options, std::vector<Option> more) {
 
 std::vector<Option> layer_options() {
   return {
-      choice_option("transport", {"auto", "node", "p2p", "alltoallv"}, "how rows cross ranks", "auto"),
+      choice_option("transport", {"auto", "node", "p2p", "alltoallv"}, "how rows cross ranks",
+                    "auto"),
       text_option("placement", "linear|round-robin|FILE", "which rank holds which experts",
                   "linear"),
       integer_option("chunk-tokens", "COUNT", "most tokens a rank sends at once; 0: all", 0),
@@ -94,6 +110,11 @@ std::vector<Option> run_options() {
   append(options, capacity_options());
   options.push_back(
       output_option("output", "FILE", "rows of the last layer and step, float32 little-endian"));
+  options.push_back(output_option(
+      "trace", "FILE", "a timeline of every rank, for ui.perfetto.dev or chrome://tracing"));
+  options.push_back(integer_option("trace-events", "COUNT",
+                                   "that --trace keeps of each thread: the last ones", kTraceEvents,
+                                   {.least = 1, .most = std::int64_t{1} << 30}));
   return options;
 }
 
@@ -132,11 +153,8 @@ runtime::RunSettings run_settings(const Options& options) {
     throw std::invalid_argument("--capacity-factor: got none beside --capacity-rule " +
                                 options.text("capacity-rule") + ", want a ratio; 0: dropless");
   }
-  if (options.has("output") && options.has("json") &&
-      options.text("output") == options.text("json")) {
-    throw std::invalid_argument("--output and --json: got " + options.text("json") +
-                                " twice, want two files");
-  }
+  if (options.has("trace")) settings.trace_events = options.integer("trace-events");
+  require_other_files(options, {"output", "json", "trace"});
   return settings;
 }
 }  // namespace switchyard::launch

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/report/digest.hpp"
 
-#include <algorithm>
 #include <array>
-#include <cstring>
 #include <new>
 #include <openssl/evp.h>
 #include <stdexcept>
@@ -14,35 +12,10 @@ namespace switchyard::runtime {
 
 void rows_to_root(comm::Group& group, experts::MatrixView<const float> mine,
                   const std::function<void(std::span<const std::byte>)>& sink) {
-  constexpr std::int64_t kPiece = std::int64_t{16} << 20;
-  const std::int64_t row_bytes = mine.cols * std::int64_t{sizeof(float)};
-  const std::int64_t piece_rows =
-      std::max<std::int64_t>(1, kPiece / std::max<std::int64_t>(row_bytes, 1));
-  const auto rows = comm::allgather_values<std::int64_t>(group, std::span(&mine.rows, 1));
-  const comm::Channel channel = group.new_channel();
-  for (int rank = 0; rank < group.size(); ++rank) {
-    const std::int64_t total = rows[static_cast<std::size_t>(rank)][0];
-    for (std::int64_t first = 0; first < total; first += piece_rows) {
-      const std::int64_t count = std::min(piece_rows, total - first);
-      const comm::Extent extent{.row_bytes = row_bytes, .rows = count};
-      if (rank == 0) {
-        if (group.rank() == 0) {
-          sink(std::as_bytes(
-              std::span(mine.row(first).data(), static_cast<std::size_t>(count * mine.cols))));
-        }
-      } else if (group.rank() == rank) {
-        comm::Buffer buffer(static_cast<std::size_t>(extent.bytes()));
-        std::memcpy(buffer.data(), mine.row(first).data(), buffer.size());
-        auto sending = group.send(0, channel, std::move(buffer), extent);
-        group.wait(sending);
-      } else if (group.rank() == 0) {
-        auto receiving = group.receive(rank, channel, {}, extent);
-        group.wait(receiving);
-        const comm::Buffer buffer = receiving.take();
-        sink(buffer.bytes().first(static_cast<std::size_t>(extent.bytes())));
-      }
-    }
-  }
+  const auto values = static_cast<std::size_t>(mine.rows * mine.cols);
+  const std::span<const float> all = values > 0 ? std::span(mine.data, values) : std::span<float>();
+  comm::stream_to_root(group, std::as_bytes(all),
+                       [&](int, std::span<const std::byte> bytes) { sink(bytes); });
 }
 
 Sha256::Sha256() : context_(EVP_MD_CTX_new()) {

@@ -13,7 +13,7 @@
 namespace switchyard::runtime {
 
 /// Calls sink(bytes) on rank 0 with every rank's rows as float32 little-endian, rank after rank, in
-/// pieces of at most 16 MiB, so that no rank ever holds the whole. Collective.
+/// pieces of at most 16 MiB, so that no rank ever holds the whole. Collective. Rows must be dense.
 void rows_to_root(comm::Group& group, experts::MatrixView<const float> mine,
                   const std::function<void(std::span<const std::byte>)>& sink);
 

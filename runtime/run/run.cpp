@@ -106,7 +106,7 @@ Coordinator load_layers(comm::Group& group, Prepared& run, std::span<const std::
         std::make_unique<MoeLayer>(group, run.block, *run.weights[i], *run.placement, options));
     run.weights[i].reset();
   }
-  return {group, std::move(layers)};
+  return {group, std::move(layers), run.options.timeline};
 }
 
 /// Everybody's figures, made into those of the run.
@@ -224,6 +224,11 @@ RunResult describe_run(const Prepared& run, const RunSettings& settings,
 RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& hooks) {
   Prepared prepared;
   together(group, [&] { prepared = prepare(settings, group.rank(), group.size()); });
+  std::optional<Timeline> timeline;
+  comm::AlignedClock clock;
+  if (settings.trace_events > 0) {
+    prepared.options.timeline = &timeline.emplace(prepared.options.threads, settings.trace_events);
+  }
   const auto numbers = prepared.model->moe_layers();
   const auto loading = std::chrono::steady_clock::now();
   Coordinator coordinator = load_layers(group, prepared, numbers);
@@ -244,6 +249,11 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
     const std::int64_t step = std::max<std::int64_t>(i, 0);
     if (hooks.progress) hooks.progress(i + settings.warmup, settings.steps + settings.warmup);
     if (i == 0) coordinator.reset_stats();
+    if (i == 0 && timeline) {
+      clock.measure(group);
+      timeline->clear();
+      group.deadline().record(&*timeline);
+    }
     together(group,
              [&] { prepared.source->read(step, prepared.tokens, share.first, tokens.view()); });
     const auto start = std::chrono::steady_clock::now();
@@ -252,6 +262,11 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
   }
   if (hooks.progress) {
     hooks.progress(settings.steps + settings.warmup, settings.steps + settings.warmup);
+  }
+  if (timeline) {
+    group.deadline().record(nullptr);
+    clock.measure(group);
+    result.trace = write_trace(group, *timeline, clock, hooks.trace);
   }
   sum_up(group, coordinator, seconds, load_s, result);
 

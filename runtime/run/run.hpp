@@ -6,9 +6,11 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/group.hpp"
+#include "runtime/report/trace_file.hpp"
 #include "runtime/run/settings.hpp"
 
 namespace switchyard::runtime {
@@ -57,6 +59,7 @@ struct RunResult {
   double weight_bytes = 0;      ///< packed, largest rank
   std::int64_t non_finite = 0;  ///< values of the output that are NaN or infinite
   std::string output_digest;
+  TraceSummary trace;  ///< of the counted steps, if they were recorded
 };
 
 /// Where a run reports while it works; all optional.
@@ -64,6 +67,7 @@ struct RunHooks {
   std::function<void(std::int64_t done, std::int64_t of)> progress;  ///< steps, on every rank
   std::function<void(std::string)> warn;                             ///< on rank 0
   std::function<void(std::span<const std::byte>)> output;            ///< output rows, on rank 0
+  std::function<void(std::string_view)> trace;  ///< text of the timeline, on rank 0
 };
 
 /// Collective. @throws comm::CollectiveError and what the parts throw

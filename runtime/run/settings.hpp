@@ -27,6 +27,7 @@ struct RunSettings {
   std::string input;  ///< rows from a file; empty: synthetic
   experts::CapacitySpec capacity;
   LayerOptions layer;
+  std::int64_t trace_events = 0;  ///< that each thread keeps for a timeline; 0: no timeline
   std::int64_t memory_bytes = 0;  ///< that one rank may fill with weights; 0: not known
 };
 

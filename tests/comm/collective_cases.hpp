@@ -47,6 +47,14 @@ inline void everyone_hears_everyone(Group& group, std::size_t longest) {
   EXPECT_EQ(text_of(broadcast(group, bytes_of(words))), "from the root");
   EXPECT_TRUE(broadcast(group, {}).empty());
   barrier(group);
+  std::vector<std::string> streamed(static_cast<std::size_t>(size));
+  stream_to_root(group, bytes_of(mine), [&](int r, std::span<const std::byte> piece) {
+    streamed[static_cast<std::size_t>(r)] += text_of({piece.begin(), piece.end()});
+  });
+  for (int r = 0; r < size; ++r) {
+    EXPECT_TRUE(streamed[static_cast<std::size_t>(r)] ==
+                (group.rank() == 0 ? speech(r, longest) : ""));
+  }
   const std::vector<double> values(static_cast<std::size_t>(group.rank()), group.rank() + 0.5);
   const auto lists = allgather_values(group, std::span<const double>(values));
   for (int r = 0; r < size; ++r) {

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// Timelines of all ranks as one file in the trace event format, which chrome://tracing and
+/// ui.perfetto.dev draw: a process a rank, a thread a lane, times on rank 0's clock.
+#include <cstdint>
+#include <functional>
+#include <string_view>
+
+#include "comm/clock.hpp"
+#include "comm/group.hpp"
+#include "runtime/report/timeline.hpp"
+
+namespace switchyard::runtime {
+
+/// What a trace holds, over all ranks.
+struct TraceSummary {
+  std::int64_t events = 0;
+  std::int64_t dropped = 0;         ///< recorded and overwritten by later ones
+  std::int64_t clock_error_ns = 0;  ///< bound, of the rank with the largest
+};
+
+/// Writes everyone's events, rank after rank and in each by time, through sink(text) on rank 0,
+/// which holds one rank's events at a time. Collective; nobody may be recording.
+/// @param clock  measured before and after what was recorded
+/// @return       the same on every rank
+TraceSummary write_trace(comm::Group& group, const Timeline& timeline,
+                         const comm::AlignedClock& clock,
+                         const std::function<void(std::string_view)>& sink);
+}  // namespace switchyard::runtime
