@@ -14,7 +14,7 @@ constexpr std::size_t kHugePage = std::size_t{1} << 21;
 }  // namespace
 
 void Buffer::Free::operator()(std::byte* bytes) const {
-  std::free(bytes);
+  if (owned) std::free(bytes);
 }
 
 void Buffer::resize(std::size_t bytes) {
@@ -24,7 +24,7 @@ void Buffer::resize(std::size_t bytes) {
     const std::size_t room = (bytes + align - 1) / align * align;
     data_.reset();
     size_ = capacity_ = 0;
-    data_.reset(static_cast<std::byte*>(std::aligned_alloc(align, room)));
+    data_ = {static_cast<std::byte*>(std::aligned_alloc(align, room)), Free()};
     if (data_ == nullptr) throw std::bad_alloc();
     if (align == kHugePage) ::madvise(data_.get(), room, MADV_HUGEPAGE);  // a wish, not a need
     capacity_ = room;

@@ -15,6 +15,14 @@ class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(std::size_t bytes) { resize(bytes); }
+  /// Bytes that somebody else owns and keeps until this is gone, so that parts of a larger memory
+  /// can be messages. Where it is abandoned, the owner must be told to keep them for good.
+  [[nodiscard]] static Buffer borrow(std::span<std::byte> bytes) {
+    Buffer buffer;
+    buffer.data_ = {bytes.data(), Free(false)};
+    buffer.size_ = buffer.capacity_ = bytes.size();
+    return buffer;
+  }
   /// The source is left empty, and may be resized again.
   Buffer(Buffer&& other) noexcept
       : data_(std::move(other.data_)),
@@ -40,6 +48,9 @@ class Buffer {
 
  private:
   struct Free {
+    Free() : owned(true) {}
+    explicit Free(bool owns) : owned(owns) {}
+    bool owned;
     void operator()(std::byte* bytes) const;
   };
   std::unique_ptr<std::byte, Free> data_;

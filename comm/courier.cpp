@@ -29,6 +29,10 @@ Courier::Courier(Group& group, Channel channel)
 
 Pending Courier::post(int to, Buffer& part, const Extent& extent) {
   traffic_.wire_bytes += extent.bytes();
+  const auto& node_of = group_.nodes().node_of;
+  if (node_of[static_cast<std::size_t>(to)] != node_of[static_cast<std::size_t>(group_.rank())]) {
+    traffic_.between_nodes_bytes += extent.bytes();
+  }
   traffic_.messages += 1;
   return group_.send(to, channel_, std::move(part), extent);
 }

@@ -7,10 +7,12 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "comm/group.hpp"
+#include "comm/wire_type.hpp"
 
 namespace switchyard::comm {
 
@@ -28,8 +30,8 @@ struct Offer {
   bool more = false;                       ///< this rank has another round after this one
   /// Rows and results may be cut into stages, so that work on the first begins while the others are
   /// on their way. Both empty: one stage. Entry [r * stages + s] counts what stages 0 to s hold.
-  std::vector<std::int64_t> stage_rows;     ///< [size, stages], of the rows for rank r
-  std::vector<std::int64_t> stage_results;  ///< [size, stages], of the results that rank r returns
+  std::vector<std::int64_t> stage_rows{};     ///< [size, stages], of the rows for rank r
+  std::vector<std::int64_t> stage_results{};  ///< [size, stages], of what rank r returns
 };
 
 /// What the others gave. Addresses and notes are valid until collect() has returned; what a row
@@ -46,6 +48,7 @@ struct Delivery {
 /// notes included; rows that stay here are not in them.
 struct Traffic {
   std::int64_t wire_bytes = 0;
+  std::int64_t between_nodes_bytes = 0;  ///< of these, what left the node
   std::int64_t messages = 0;
   std::int64_t rows_out = 0;     ///< dispatched rows that crossed to another rank
   std::int64_t results_out = 0;  ///< result rows that crossed to another rank
@@ -91,10 +94,20 @@ class Exchange {
   [[nodiscard]] virtual Traffic traffic() const = 0;
 };
 
+/// How an exchange is to work; equal on all ranks.
+struct ExchangeOptions {
+  std::string transport = "auto";
+  int stages = 0;                      ///< of two-level, 1 to 16; 0: chosen
+  WireType wire = WireType::kFloat32;  ///< of rows of floats between nodes, two-level only
+};
+
 /// "p2p": bounded point-to-point, any group. "alltoallv": MPI_Ialltoallv, MPI groups only.
 /// "node": rows read and results written in shared memory, where all ranks stand on one node.
+/// "two-level": rows once to each node, and in shared memory there.
 /// "local": addresses handed between threads, local groups only. "auto": the best for the group.
 /// Collective. The group must outlive the exchange.
-/// @throws std::invalid_argument  "transport: got 'foo', want auto, node, p2p or alltoallv"
+/// @throws std::invalid_argument  "transport: got 'foo', want auto, node, two-level, p2p or
+///         alltoallv"; a wire or stages for a transport that has none
+[[nodiscard]] std::unique_ptr<Exchange> make_exchange(Group& group, const ExchangeOptions& options);
 [[nodiscard]] std::unique_ptr<Exchange> make_exchange(Group& group, std::string_view transport);
 }  // namespace switchyard::comm

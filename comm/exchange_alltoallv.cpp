@@ -53,13 +53,19 @@ void AlltoallvExchange::load(Flight& flight, const std::vector<std::int64_t>& se
   flight.receive.resize(static_cast<std::size_t>(in * item_bytes));
 }
 
+void AlltoallvExchange::count_message(int to, std::int64_t bytes) {
+  const auto& node_of = mpi_.nodes().node_of;
+  traffic_.messages += 1;
+  traffic_.wire_bytes += bytes;
+  if (node_of[static_cast<std::size_t>(to)] == node_of[static_cast<std::size_t>(rank())]) return;
+  traffic_.between_nodes_bytes += bytes;
+}
+
 void AlltoallvExchange::fly(std::unique_ptr<Flight>& flight, std::int64_t item_bytes) {
   const MPI_Datatype type = mpi_.row_type(item_bytes);
   for (int r = 0; r < size(); ++r) {
     const std::int64_t count = flight->send_counts[static_cast<std::size_t>(r)];
-    if (r == rank() || count == 0) continue;
-    traffic_.wire_bytes += count * item_bytes;
-    traffic_.messages += 1;
+    if (r != rank() && count > 0) count_message(r, count * item_bytes);
   }
   check(MPI_Ialltoallv(flight->send.data(), flight->send_counts.data(), flight->send_offsets.data(),
                        type, flight->receive.data(), flight->receive_counts.data(),
@@ -90,8 +96,9 @@ void AlltoallvExchange::swap_headers(const std::vector<FrameHeader>& out, FrameK
   for (std::size_t r = 0; r < out.size(); ++r) {
     write_header(out[r], heads_->send.bytes().subspan(r * kHead, kHead));
   }
-  traffic_.wire_bytes += (size() - 1) * kFrameHeaderBytes;
-  traffic_.messages += size() - 1;
+  for (int r = 0; r < size(); ++r) {
+    if (r != rank()) count_message(r, kFrameHeaderBytes);
+  }
   const MPI_Datatype type = mpi_.row_type(kFrameHeaderBytes);
   check(MPI_Ialltoall(heads_->send.data(), 1, type, heads_->receive.data(), 1, type, mpi_.handle(),
                       &heads_->request),

@@ -40,6 +40,7 @@ class AlltoallvExchange final : public RoundExchange {
   /// Sizes both sides of a flight for items of `item_bytes`. @throws std::invalid_argument
   void load(Flight& flight, const std::vector<std::int64_t>& send,
             const std::vector<std::int64_t>& receive, std::int64_t item_bytes) const;
+  void count_message(int to, std::int64_t bytes);
   void fly(std::unique_ptr<Flight>& flight, std::int64_t item_bytes);
   void land(std::unique_ptr<Flight>& flight);
 

@@ -31,7 +31,7 @@ void require_count(const ExpectedFrame& frame, const char* name, std::int64_t go
 }
 
 bool says_results(FrameKind kind) {
-  return kind == FrameKind::kDispatch || kind == FrameKind::kLend;
+  return kind == FrameKind::kDispatch || kind == FrameKind::kLend || kind == FrameKind::kForward;
 }
 }  // namespace
 
@@ -69,6 +69,7 @@ Extent body_extent(const FrameHeader& header) {
   switch (header.kind) {
     case FrameKind::kDispatch:
     case FrameKind::kReturn:
+    case FrameKind::kForward:
       return {.row_bytes = header.row_bytes, .rows = header.rows};
     case FrameKind::kLend:
       return {.row_bytes = kAddress, .rows = header.rows};

@@ -20,6 +20,7 @@ enum class FrameKind : std::uint16_t {
   kLend = 3,      ///< addresses of rows, between threads
   kSlots = 4,     ///< the address where results are to be written, between threads
   kWritten = 5,   ///< nothing: results are in their slots
+  kForward = 6,   ///< rows for all ranks of a node, in pieces; the note is their manifest
 };
 
 inline constexpr std::array<char, 4> kFrameMagic{'S', 'Y', 'R', 'D'};

@@ -34,9 +34,33 @@ void require_offsets(const char* name, const std::vector<std::int64_t>& offsets,
     refuse(words + " ends at " + std::to_string(offsets.back()) + ", want " + std::to_string(end));
   }
 }
+
+/// @param ends  [ranks], where the last stage of each must end
+void require_stages(const char* name, const std::vector<std::int64_t>& counts,
+                    const std::vector<std::int64_t>& ends, int stages) {
+  const std::string words = name;
+  const auto per_rank = static_cast<std::size_t>(stages);
+  if (counts.size() != ends.size() * per_rank) {
+    refuse(words + " has " + std::to_string(counts.size()) + " entries, want " +
+           std::to_string(ends.size() * per_rank));
+  }
+  for (std::size_t r = 0; r < ends.size(); ++r) {
+    std::int64_t last = 0;
+    for (std::size_t s = 0; s < per_rank; ++s) {
+      const std::int64_t count = counts[r * per_rank + s];
+      const bool ends_well = s + 1 < per_rank || count == ends[r];
+      if (count < last || count > ends[r] || !ends_well) {
+        refuse(words + " gives rank " + std::to_string(r) + " " + std::to_string(count) +
+               " until stage " + std::to_string(s) + ", want " + std::to_string(last) + " to " +
+               std::to_string(ends[r]) + ", and all in the end");
+      }
+      last = count;
+    }
+  }
+}
 }  // namespace
 
-void require_offer(const Offer& offer, int ranks) {
+void require_offer(const Offer& offer, int ranks, int stages) {
   if (offer.row_bytes < 4 || offer.row_bytes % 4 != 0 || offer.row_bytes > kMaxCount) {
     refuse("row_bytes is " + std::to_string(offer.row_bytes) +
            ", want a multiple of 4 from 4 to 2147483644");
@@ -51,6 +75,12 @@ void require_offer(const Offer& offer, int ranks) {
     if (count < 0 || count > kMaxCount) {
       refuse("results has " + std::to_string(count) + ", want 0 to 2147483647");
     }
+  }
+  if (stages > 1 && !(offer.stage_rows.empty() && offer.stage_results.empty())) {
+    std::vector<std::int64_t> rows;
+    for (int r = 0; r < ranks; ++r) rows.push_back(count_of(offer.row_offsets, r));
+    require_stages("stage_rows", offer.stage_rows, rows, stages);
+    require_stages("stage_results", offer.stage_results, offer.results, stages);
   }
   if (offer.base == nullptr && !offer.rows.empty()) refuse("base is null, want the rows");
   const std::int64_t furthest = std::numeric_limits<std::int64_t>::max() / offer.row_bytes - 1;

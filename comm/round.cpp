@@ -50,7 +50,8 @@ FrameHeader RoundExchange::result_header(FrameKind kind, std::int64_t rows, int 
 }
 
 ExpectedFrame RoundExchange::expect(FrameKind kind, int from, std::int64_t rows) const {
-  const bool rows_kind = kind == FrameKind::kDispatch || kind == FrameKind::kLend;
+  const bool rows_kind =
+      kind == FrameKind::kDispatch || kind == FrameKind::kLend || kind == FrameKind::kForward;
   return {.kind = kind,
           .epoch = epoch_,
           .from = from,
@@ -62,7 +63,7 @@ ExpectedFrame RoundExchange::expect(FrameKind kind, int from, std::int64_t rows)
 
 const Delivery& RoundExchange::dispatch(const Offer& offer) {
   require_turn(Turn::kDispatch, "dispatch");
-  require_offer(offer, size());
+  require_offer(offer, size(), stages());
   turn_ = Turn::kFailed;  // until all went well
   ++sequence_;
   row_bytes_ = offer.row_bytes;

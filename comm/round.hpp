@@ -14,7 +14,8 @@
 namespace switchyard::comm {
 
 /// @throws std::invalid_argument  "offer: row_offsets has 3 entries, want 5"
-void require_offer(const Offer& offer, int ranks);
+/// @param stages  that the exchange has
+void require_offer(const Offer& offer, int ranks, int stages);
 
 /// Counted for rank r of an offsets list.
 [[nodiscard]] inline std::int64_t count_of(const std::vector<std::int64_t>& offsets, int rank) {

@@ -24,6 +24,18 @@ TEST(LocalExchange, EveryByteArrivesWhereverItIsReadOrSent) {
   }
 }
 
+TEST(LocalExchange, TwoLevelsCarryEveryByteWhateverRanksShareANode) {
+  for (int ranks = 1; ranks <= 6; ++ranks) {
+    for (int ranks_per_node = 1; ranks_per_node <= 4; ++ranks_per_node) {
+      run_local(ranks, [&](Group& group) {
+        group.play_nodes(ranks_per_node);
+        testing::play_rounds(group, "two-level", 3);
+        testing::interleave(group, "two-level", "two-level");
+      });
+    }
+  }
+}
+
 TEST(LocalExchange, TwoExchangesOnOneGroupDoNotMix) {
   run_local(4, [](Group& group) { testing::interleave(group, "local", "p2p"); });
   run_local(3, [](Group& group) { testing::interleave(group, "local", "local"); });
@@ -66,11 +78,12 @@ TEST(LocalExchange, RowsOfAnotherThreadAreReadWhereTheyLie) {
 
 TEST(LocalExchange, AnUnknownTransportIsRefusedWithTheKnownOnes) {
   run_local(1, [](Group& group) {
-    EXPECT_THAT(
-        [&] { static_cast<void>(make_exchange(group, "foo")); },
-        ThrowsMessage<std::invalid_argument>("transport: got 'foo', want auto, node, p2p or local"));
+    EXPECT_THAT([&] { static_cast<void>(make_exchange(group, "foo")); },
+                ThrowsMessage<std::invalid_argument>(
+                    "transport: got 'foo', want auto, node, two-level, p2p or local"));
     EXPECT_THAT([&] { static_cast<void>(make_exchange(group, "alltoallv")); },
-                ThrowsMessage<std::invalid_argument>(HasSubstr("want auto, node, p2p or local")));
+                ThrowsMessage<std::invalid_argument>(
+                    HasSubstr("want auto, node, two-level, p2p or local")));
   });
 }
 
@@ -152,7 +165,7 @@ TEST(LocalExchange, AnOfferThatBreaksItsDescriptionIsRefusedBeforeAnythingIsSent
        },
        "offer: row is -1"},
   };
-  for (const char* transport : {"local", "p2p", "node"}) {
+  for (const char* transport : {"local", "p2p", "node", "two-level"}) {
     run_local(2, [&](Group& group) {
       const auto exchange = make_exchange(group, transport);
       const std::int64_t before = exchange->traffic().messages;

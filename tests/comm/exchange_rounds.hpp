@@ -40,7 +40,8 @@ struct OfferedRows {
 };
 
 /// What `rank` of `size` offers in the round `seed`.
-inline OfferedRows offer_of(int rank, int size, std::uint64_t seed, Shape shape) {
+/// @param stages  0: an offer without stages
+inline OfferedRows offer_of(int rank, int size, std::uint64_t seed, Shape shape, int stages = 0) {
   std::mt19937_64 common(seed);
   std::mt19937_64 draw(seed * 1000 + static_cast<std::uint64_t>(rank));
   const auto below = [&](std::uint64_t end) { return static_cast<std::int64_t>(draw() % end); };
@@ -66,6 +67,18 @@ inline OfferedRows offer_of(int rank, int size, std::uint64_t seed, Shape shape)
     offer.row_offsets.push_back(static_cast<std::int64_t>(offer.rows.size()));
     offer.note_offsets.push_back(static_cast<std::int64_t>(offer.notes.size()));
   }
+  const auto cut = [&](std::vector<std::int64_t>& counts, std::int64_t total) {
+    std::int64_t last = 0;
+    for (int s = 0; s < stages; ++s) {
+      last = s == stages - 1 ? total : last + below(static_cast<std::uint64_t>(total - last) + 1);
+      counts.push_back(last);
+    }
+  };
+  for (int to = 0; to < size; ++to) {
+    const auto r = static_cast<std::size_t>(to);
+    cut(offer.stage_rows, offer.row_offsets[r + 1] - offer.row_offsets[r]);
+    cut(offer.stage_results, offer.results[r]);
+  }
   offer.result_bytes = offer.row_bytes + 4;
   offer.more = !idle && below(4) == 0;
   if (!offer.rows.empty()) offer.base = made.memory.data();
@@ -77,7 +90,9 @@ class Round {
  public:
   Round(Exchange& exchange, int rank, int size, std::uint64_t seed, Shape shape)
       : exchange_(exchange), rank_(rank), size_(size), seed_(seed) {
-    for (int r = 0; r < size; ++r) offers_.push_back(offer_of(r, size, seed, shape));
+    // Exchanges with stages take offers without them too.
+    stages_ = exchange.stages() > 1 && seed % 2 == 1 ? exchange.stages() : 0;
+    for (int r = 0; r < size; ++r) offers_.push_back(offer_of(r, size, seed, shape, stages_));
     where_ = std::string(exchange.name()) + " of " + std::to_string(size) + ", rank " +
              std::to_string(rank) + ", seed " + std::to_string(seed);
   }
@@ -95,15 +110,10 @@ class Round {
       more = more || offer.more;
       EXPECT_EQ(delivery_->row_offsets[at(from)], static_cast<std::int64_t>(row)) << where_;
       EXPECT_EQ(delivery_->results[at(from)], offer.results[at(rank_)]) << where_;
-      const auto begin = at(offer.row_offsets[at(rank_)]);
-      const auto end = at(offer.row_offsets[at(rank_) + 1]);
-      for (std::size_t i = begin; i < end; ++i, ++row) {
-        ASSERT_LT(row, delivery_->rows.size()) << where_;
-        EXPECT_EQ(std::memcmp(delivery_->rows[row], offer.base + offer.rows[i] * offer.row_bytes,
-                              at(offer.row_bytes)),
-                  0)
-            << where_ << ", row " << i << " from rank " << from;
-      }
+      const std::int64_t rows = offer.row_offsets[at(rank_) + 1] - offer.row_offsets[at(rank_)];
+      row += at(rows);
+      ASSERT_LE(row, delivery_->rows.size()) << where_;
+      if (stages_ == 0) expect_rows(from, 0, rows);
       const auto note_at = at(offer.note_offsets[at(rank_)]);
       const auto note_bytes = at(offer.note_offsets[at(rank_) + 1]) - note_at;
       ASSERT_EQ(delivery_->notes[at(from)].size(), note_bytes) << where_;
@@ -119,10 +129,19 @@ class Round {
   void give_results() {
     const auto slots = exchange_.open_returns(result_bytes());
     ASSERT_EQ(slots.size(), at(size_)) << where_;
-    for (int home = 0; home < size_; ++home) {
-      for (std::int64_t j = 0; j < delivery_->results[at(home)]; ++j) {
-        paint({slots[at(home)] + j * result_bytes(), at(result_bytes())}, tag(rank_, home, j));
+    for (int stage = 0; stage < stages_; ++stage) {
+      exchange_.await_stage(stage);
+      for (int from = 0; from < size_; ++from) {
+        const auto [first, last] = part(offers_[at(from)].offer.stage_rows, stage);
+        expect_rows(from, first, last);
+        const auto [first_result, last_result] = part(offers_[at(from)].offer.stage_results, stage);
+        write_results(slots, from, first_result, last_result);
+        exchange_.progress();
       }
+      exchange_.release_stage(stage);
+    }
+    for (int home = 0; stages_ == 0 && home < size_; ++home) {
+      write_results(slots, home, 0, delivery_->results[at(home)]);
     }
   }
 
@@ -174,6 +193,27 @@ class Round {
   static std::size_t at(I index) {
     return static_cast<std::size_t>(index);
   }
+  /// What a stage holds of this rank's part.
+  [[nodiscard]] std::pair<std::int64_t, std::int64_t> part(const std::vector<std::int64_t>& counts,
+                                                           int stage) const {
+    const std::size_t i = at(rank_) * at(stages_) + at(stage);
+    return {stage == 0 ? 0 : counts[i - 1], counts[i]};
+  }
+  void expect_rows(int from, std::int64_t first, std::int64_t last) const {
+    const Offer& offer = offers_[at(from)].offer;
+    for (std::int64_t i = first; i < last; ++i) {
+      const std::byte* const got = delivery_->rows[at(delivery_->row_offsets[at(from)] + i)];
+      const std::int64_t row = offer.rows[at(offer.row_offsets[at(rank_)] + i)];
+      EXPECT_EQ(std::memcmp(got, offer.base + row * offer.row_bytes, at(offer.row_bytes)), 0)
+          << where_ << ", row " << i << " from rank " << from;
+    }
+  }
+  void write_results(std::span<std::byte* const> slots, int home, std::int64_t first,
+                     std::int64_t last) const {
+    for (std::int64_t j = first; j < last; ++j) {
+      paint({slots[at(home)] + j * result_bytes(), at(result_bytes())}, tag(rank_, home, j));
+    }
+  }
   [[nodiscard]] std::int64_t result_bytes() const { return offers_[0].offer.row_bytes + 4; }
   [[nodiscard]] std::uint64_t tag(int from, int to, std::int64_t result) const {
     return ((seed_ * 64 + at(from)) * 64 + at(to)) * 64 + at(result);
@@ -183,6 +223,7 @@ class Round {
   int rank_;
   int size_;
   std::uint64_t seed_;
+  int stages_ = 0;
   std::string where_;
   std::vector<OfferedRows> offers_;  ///< by rank
   const Delivery* delivery_ = nullptr;
@@ -206,7 +247,7 @@ inline void play_rounds(Group& group, std::string_view transport, std::uint64_t 
   }
   EXPECT_EQ(exchange->traffic().rows_out, want.rows_out);
   EXPECT_EQ(exchange->traffic().results_out, want.results_out);
-  if (transport == "local") return;  // its rows do not travel
+  if (transport == "local" || transport == "two-level") return;  // rows travel otherwise
   EXPECT_EQ(exchange->traffic().wire_bytes, want.wire_bytes);
   EXPECT_EQ(exchange->traffic().messages, want.messages);
 }

@@ -15,8 +15,18 @@ using ::testing::ThrowsMessage;
 
 class MpiExchange : public ::testing::TestWithParam<const char*> {
  protected:
+  void SetUp() override {
+    if (std::string_view(GetParam()) == "node" && group_->nodes().nodes > 1) {
+      GTEST_SKIP() << "ranks on several nodes";
+    }
+  }
   std::unique_ptr<MpiGroup> group_ = MpiGroup::world();
 };
+
+/// Whether the ranks stand on nodes of their own, as in netns_test.sh.
+bool several_nodes(Group& group) {
+  return group.nodes().nodes > 1;
+}
 
 TEST_P(MpiExchange, EveryByteArrives) {
   testing::play_rounds(*group_, GetParam(), 20);
@@ -36,15 +46,30 @@ TEST_P(MpiExchange, ABrokenOfferIsRefusedAndTheExchangeGoesOn) {
   testing::Round(*exchange, group_->rank(), group_->size(), 5, testing::Shape::kRagged).play();
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, MpiExchange, ::testing::Values("p2p", "alltoallv", "node"),
-                         [](const auto& which) { return std::string(which.param); });
+INSTANTIATE_TEST_SUITE_P(Transports, MpiExchange,
+                         ::testing::Values("p2p", "alltoallv", "node", "two-level"),
+                         [](const auto& which) {
+                           const std::string name = which.param;
+                           return name == "two-level" ? "two_level" : name;
+                         });
+
+TEST(TwoLevelExchange, EveryByteArrivesWhateverRanksShareANode) {
+  for (int ranks_per_node = 1; ranks_per_node <= 3; ++ranks_per_node) {
+    const auto group = MpiGroup::world();
+    group->play_nodes(ranks_per_node);
+    testing::play_rounds(*group, "two-level", 6);
+    testing::interleave(*group, "two-level", "two-level");
+  }
+}
 
 TEST(MpiExchangeChoice, AutoIsSharedMemoryOnOneNodeAndTheLocalOneIsRefused) {
   const auto group = MpiGroup::world();
-  EXPECT_EQ(make_exchange(*group, "auto")->name(), group->size() > 1 ? "node" : "p2p");
+  EXPECT_EQ(make_exchange(*group, "auto")->name(), several_nodes(*group) ? "two-level"
+                                                   : group->size() > 1   ? "node"
+                                                                         : "p2p");
   EXPECT_THAT([&] { static_cast<void>(make_exchange(*group, "local")); },
               ThrowsMessage<std::invalid_argument>(
-                  "transport: got 'local', want auto, node, p2p or alltoallv"));
+                  "transport: got 'local', want auto, node, two-level, p2p or alltoallv"));
 }
 }  // namespace
 }  // namespace switchyard::comm
