@@ -69,9 +69,7 @@ TwoLevelExchange::~TwoLevelExchange() {
   for (Outgoing& out : outgoing_) out.rows.abandon();
   for (Incoming& in : incoming_) in.narrow.abandon();
   for (Home& home : homes_) {
-    for (Buffer* buffer : {&home.out, &home.in, &home.narrow_out, &home.narrow_in}) {
-      buffer->abandon();
-    }
+    for (Buffer* buffer : {&home.in, &home.narrow_out, &home.narrow_in}) buffer->abandon();
   }
 }
 
@@ -369,10 +367,9 @@ void TwoLevelExchange::open_slots() {
   }
   const std::int64_t wire_row_bytes = wire_row(result_bytes());
   const bool narrow = wire_ != WireType::kFloat32;
-  const auto ready = [&](Buffer& wide, Buffer& thin, std::int64_t count) {
-    wide.resize(static_cast<std::size_t>(count * result_bytes()));
+  const auto on_wire = [&](std::byte* wide, Buffer& thin, std::int64_t count) {
     if (narrow) thin.resize(static_cast<std::size_t>(count * wire_row_bytes));
-    return narrow ? thin.data() : wide.data();
+    return narrow ? thin.data() : wide;
   };
   for (Home& home : homes_) {
     home.narrowed = home.widened = 0;
@@ -382,12 +379,16 @@ void TwoLevelExchange::open_slots() {
     for (int s = 0; s < stages_; ++s) {
       cuts_[static_cast<std::size_t>(s)] = to_come[s] * wire_row_bytes;
     }
-    home.received.begin(ready(home.in, home.narrow_in, results_from(home.rank)), cuts_);
+    const std::int64_t expected = results_from(home.rank);
+    home.in.resize(static_cast<std::size_t>(expected * result_bytes()));
+    home.received.begin(on_wire(home.in.data(), home.narrow_in, expected), cuts_);
     for (int s = 0; s < stages_; ++s) {
       cuts_[static_cast<std::size_t>(s)] = to_send[s] * wire_row_bytes;
     }
-    home.sent.begin(ready(home.out, home.narrow_out, results_for(home.rank)), cuts_);
-    slots()[static_cast<std::size_t>(home.rank)] = home.out.data();
+    const std::int64_t owed = results_for(home.rank);
+    home.out = board_.take(owed * result_bytes());
+    home.sent.begin(on_wire(home.out, home.narrow_out, owed), cuts_);
+    slots()[static_cast<std::size_t>(home.rank)] = home.out;
     results()[static_cast<std::size_t>(home.rank)] = home.in.data();
   }
   progress();  // receives are posted before anybody sends
@@ -398,7 +399,7 @@ void TwoLevelExchange::release_stage(int stage) {
   for (Home& home : homes_) {
     const std::int64_t written = line_of(home.rank).stage_results[stage];
     for (; wire_ != WireType::kFloat32 && home.narrowed < written; ++home.narrowed) {
-      narrow_row(wire_, home.out.data() + home.narrowed * result_bytes(),
+      narrow_row(wire_, home.out + home.narrowed * result_bytes(),
                  home.narrow_out.data() + home.narrowed * wire_row_bytes, result_bytes());
     }
     home.sent.allow(written * wire_row_bytes);

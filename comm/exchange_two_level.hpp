@@ -31,6 +31,7 @@ class TwoLevelExchange final : public RoundExchange {
   ~TwoLevelExchange() override;
 
   [[nodiscard]] int stages() const override { return stages_; }
+  [[nodiscard]] bool shares_addresses() const override { return true; }
   void await_stage(int stage) override;
   void release_stage(int stage) override;
   void progress() override;
@@ -66,7 +67,8 @@ class TwoLevelExchange final : public RoundExchange {
     Home(Stream out_stream, Stream in_stream)
         : rank(out_stream.peer()), sent(std::move(out_stream)), received(std::move(in_stream)) {}
     int rank;
-    Buffer out, in;
+    std::byte* out = nullptr;  ///< in shared memory: mates may write results of this rank
+    Buffer in;
     Buffer narrow_out, narrow_in;  ///< as they travel, if that is not float32
     std::int64_t narrowed = 0;     ///< results that are in narrow_out
     std::int64_t widened = 0;      ///< results that are in `in`
