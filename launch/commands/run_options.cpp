@@ -78,8 +78,8 @@ void append(std::vector<Option>& options, std::vector<Option> more) {
 
 std::vector<Option> layer_options() {
   return {
-      choice_option("transport", {"auto", "node", "p2p", "alltoallv"}, "how rows cross ranks",
-                    "auto"),
+      choice_option("transport", {"auto", "node", "two-level", "p2p", "alltoallv"},
+                    "how rows cross ranks", "auto"),
       text_option("placement", "linear|round-robin|FILE", "which rank holds which experts",
                   "linear"),
       integer_option("chunk-tokens", "COUNT", "most tokens a rank sends at once; 0: all", 0),
