@@ -60,6 +60,25 @@ void read_processors(const fs::path& root, Machine& machine) {
   machine.cores_allowed = static_cast<std::int64_t>(cores.size());
 }
 
+/// Of the flags of the first processor, those that a kernel is or may be written for.
+std::vector<std::string> read_extensions(const fs::path& root) {
+  const std::set<std::string> wanted{
+      "avx2",        "fma",      "f16c",     "avx_vnni", "avx512f", "avx512_bf16", "avx512_vnni",
+      "avx512_fp16", "amx_bf16", "amx_int8", "asimd",    "sve",     "bf16",        "i8mm"};
+  std::vector<std::string> found;
+  std::ifstream stream(root / "proc/cpuinfo");
+  for (std::string line; std::getline(stream, line);) {
+    if (!line.starts_with("flags") && !line.starts_with("Features")) continue;
+    std::istringstream words(line.substr(line.find(':') + 1));
+    for (std::string word; words >> word;) {
+      if (wanted.contains(word)) found.push_back(word);
+    }
+    break;
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
 void lower(double& limit, double value) {
   if (value > 0 && (limit == 0 || value < limit)) limit = value;
 }
@@ -100,6 +119,8 @@ void read_memory(const fs::path& root, Machine& machine) {
     words >> name >> kibibytes;
     if (name == "MemTotal:") machine.memory_bytes = kibibytes * 1024;
     if (name == "MemAvailable:") machine.memory_available_bytes = kibibytes * 1024;
+    if (name == "HugePages_Total:") machine.huge_pool_pages = kibibytes;  // a number of pages
+    if (name == "Hugepagesize:") machine.huge_page_bytes = kibibytes * 1024;
   }
   struct statvfs shm {};
   if (::statvfs((root / "dev/shm").c_str(), &shm) != 0) return;
@@ -127,6 +148,11 @@ std::string in_path(const std::string& program, const std::string& path) {
 }
 }  // namespace
 
+std::string Machine::shared_pages() const {
+  if (huge_pages_shm.empty()) return "unknown";
+  return huge_pages_shm == "never" || huge_pages_shm == "deny" ? "4 KiB" : "2 MiB";
+}
+
 std::int64_t Machine::usable() const {
   std::int64_t processors = processors_allowed;
   if (processor_limit > 0) {
@@ -143,6 +169,8 @@ Machine read_machine(const fs::path& root, const std::vector<std::string>& envir
   const fs::path pages = root / "sys/kernel/mm/transparent_hugepage";
   machine.huge_pages = chosen(first_line(pages / "enabled"));
   machine.huge_pages_shm = chosen(first_line(pages / "shmem_enabled"));
+  machine.extensions = read_extensions(root);
+  machine.local_ranks = number(variable(environment, "OMPI_COMM_WORLD_LOCAL_SIZE"), 0);
   machine.root = ::geteuid() == 0;
   machine.root_opted_in = !variable(environment, "OMPI_ALLOW_RUN_AS_ROOT").empty() &&
                           !variable(environment, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM").empty();

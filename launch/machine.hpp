@@ -14,6 +14,8 @@ struct Machine {
   std::int64_t processors_allowed = 0;  ///< hardware threads, by affinity
   std::int64_t cores_allowed = 0;       ///< physical cores among them: what mpirun calls slots
   double processor_limit = 0;           ///< processors' worth of time, by cgroup; 0: no limit
+  std::int64_t local_ranks = 0;         ///< of the job on this machine; 0: not under mpirun
+  std::vector<std::string> extensions;  ///< of the instruction set, those that kernels can use
   std::int64_t memory_bytes = 0;
   std::int64_t memory_available_bytes = 0;
   std::int64_t memory_limit_bytes = 0;  ///< by cgroup; 0: no limit
@@ -21,6 +23,8 @@ struct Machine {
   std::int64_t shm_free_bytes = 0;
   std::string huge_pages;      ///< "always", "madvise", "never"; "" unknown
   std::string huge_pages_shm;  ///< "always", "within_size", "advise", "never", ...; "" unknown
+  std::int64_t huge_pool_pages = 0;  ///< reserved for hugetlb, which nobody here uses
+  std::int64_t huge_page_bytes = 0;  ///< size of one; 0: unknown
   bool root = false;
   bool root_opted_in = false;      ///< both of OMPI_ALLOW_RUN_AS_ROOT and ..._CONFIRM
   std::int64_t blas_threads = 0;   ///< OPENBLAS_NUM_THREADS; 0: not set, so one a processor
@@ -29,6 +33,9 @@ struct Machine {
   std::string single_copy;         ///< OMPI_MCA_btl_vader_single_copy_mechanism; "" not set
   std::string mpirun;              ///< its path; "" not in PATH
 
+  /// What pages the segments of the node transport get, which ask for huge ones: "2 MiB",
+  /// "4 KiB", "unknown".
+  [[nodiscard]] std::string shared_pages() const;
   /// Processors' worth of time that ranks can have together; at least 1.
   [[nodiscard]] std::int64_t usable() const;
 };

@@ -24,6 +24,12 @@ std::string or_unknown(const std::string& word) {
   return word.empty() ? "unknown" : word;
 }
 
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return or_unknown(text);
+}
+
 std::string yes_no(bool yes) {
   return yes ? "yes" : "no";
 }
@@ -41,7 +47,12 @@ void print(const Machine& machine, std::ostream& out) {
                         std::to_string(machine.cores_allowed) + " cores (slots), cgroup limit " +
                         (machine.processor_limit > 0 ? std::to_string(machine.processor_limit)
                                                      : std::string("none")));
-  row("instruction set", std::string(experts::name_of(experts::best_isa())));
+  row("ranks",
+      std::to_string(std::min(machine.usable(), machine.cores_allowed)) + " with a core each" +
+          (machine.local_ranks > 0 ? ", " + std::to_string(machine.local_ranks) + " started here"
+                                   : ""));
+  row("instruction set", std::string(experts::name_of(experts::best_isa())) +
+                             "; the processor has: " + joined(machine.extensions));
   row("BLAS threads", machine.blas_threads > 0 ? std::to_string(machine.blas_threads) + " a rank"
                                                : "not set: one a processor in every rank");
   row("memory",
@@ -51,7 +62,9 @@ void print(const Machine& machine, std::ostream& out) {
   row("/dev/shm",
       gibibytes(machine.shm_bytes) + ", " + gibibytes(machine.shm_free_bytes) + " free");
   row("huge pages", "memory: " + or_unknown(machine.huge_pages) +
-                        ", shared memory: " + or_unknown(machine.huge_pages_shm));
+                        ", shared memory: " + or_unknown(machine.huge_pages_shm) + " (pages of " +
+                        machine.shared_pages() +
+                        "), hugetlb pool: " + std::to_string(machine.huge_pool_pages));
   row("single copy",
       "process_vm_readv works: " + yes_no(machine.reads_own_kind) + ", ptrace_scope: " +
           (machine.ptrace_scope < 0 ? "none" : std::to_string(machine.ptrace_scope)) +
@@ -72,6 +85,8 @@ nlohmann::ordered_json to_json(const Machine& machine) {
           {"cores_allowed", machine.cores_allowed},
           {"cgroup_processors", machine.processor_limit},
           {"instruction_set", experts::name_of(experts::best_isa())},
+          {"processor_extensions", machine.extensions},
+          {"local_ranks", machine.local_ranks},
           {"openblas_num_threads", machine.blas_threads},
           {"memory_bytes", machine.memory_bytes},
           {"memory_available_bytes", machine.memory_available_bytes},
@@ -80,6 +95,8 @@ nlohmann::ordered_json to_json(const Machine& machine) {
           {"shm_free_bytes", machine.shm_free_bytes},
           {"huge_pages", machine.huge_pages},
           {"huge_pages_shm", machine.huge_pages_shm},
+          {"shared_pages", machine.shared_pages()},
+          {"huge_pool_pages", machine.huge_pool_pages},
           {"process_vm_readv", machine.reads_own_kind},
           {"ptrace_scope", machine.ptrace_scope},
           {"single_copy_mechanism", machine.single_copy},

@@ -58,15 +58,24 @@ TEST(Doctor, ReadsTheChosenWordTheLimitsAndTheMemory) {
   FakeRoot root;
   root.with("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n")
       .with("sys/kernel/mm/transparent_hugepage/shmem_enabled", "always advise [never]\n")
-      .with("proc/meminfo", "MemTotal:  4096 kB\nMemFree: 1 kB\nMemAvailable:  1024 kB\n")
+      .with("proc/meminfo",
+            "MemTotal:  4096 kB\nMemFree: 1 kB\nMemAvailable:  1024 kB\n"
+            "HugePages_Total:  3\nHugepagesize:  2048 kB\n")
       .with("proc/self/cgroup", "0::/job/step\n")
+      .with("proc/cpuinfo", "processor : 0\nflags\t\t: fpu avx512f sse2 avx512_bf16 amx_int8\n")
       .with("sys/fs/cgroup/job/cpu.max", "150000 100000\n")
       .with("sys/fs/cgroup/job/step/cpu.max", "max 100000\n")
       .with("sys/fs/cgroup/job/step/memory.max", "2097152\n")
       .with("proc/sys/kernel/yama/ptrace_scope", "1\n");
-  const Machine machine = read_machine(root.path(), {"OPENBLAS_NUM_THREADS=3"});
+  const Machine machine =
+      read_machine(root.path(), {"OPENBLAS_NUM_THREADS=3", "OMPI_COMM_WORLD_LOCAL_SIZE=6"});
   EXPECT_EQ(machine.huge_pages, "madvise");
   EXPECT_EQ(machine.huge_pages_shm, "never");
+  EXPECT_EQ(machine.shared_pages(), "4 KiB");
+  EXPECT_EQ(machine.huge_pool_pages, 3);
+  EXPECT_EQ(machine.huge_page_bytes, 2048 * 1024);
+  EXPECT_EQ(machine.local_ranks, 6);
+  EXPECT_THAT(machine.extensions, testing::ElementsAre("amx_int8", "avx512_bf16", "avx512f"));
   EXPECT_EQ(machine.memory_bytes, 4096 * 1024);
   EXPECT_EQ(machine.memory_available_bytes, 1024 * 1024);
   EXPECT_EQ(machine.processor_limit, 1.5);
@@ -81,6 +90,9 @@ TEST(Doctor, WhatIsNotThereIsUnknownAndNoError) {
   const FakeRoot root;
   const Machine machine = read_machine(root.path(), {});
   EXPECT_EQ(machine.huge_pages, "");
+  EXPECT_EQ(machine.shared_pages(), "unknown");
+  EXPECT_TRUE(machine.extensions.empty());
+  EXPECT_EQ(machine.local_ranks, 0);
   EXPECT_EQ(machine.processor_limit, 0);
   EXPECT_EQ(machine.memory_limit_bytes, 0);
   EXPECT_EQ(machine.ptrace_scope, -1);
@@ -117,6 +129,22 @@ TEST(Doctor, EveryFaultIsNamedWithItsRemedy) {
   EXPECT_THAT(advice(machine), Contains(HasSubstr("process_vm_readv")));
   machine.single_copy = "none";
   EXPECT_TRUE(advice(machine).empty());
+
+  machine = good();
+  machine.huge_pages_shm = "never";
+  EXPECT_THAT(advice(machine), Contains(HasSubstr("echo advise > /sys/kernel/mm/")));
+  machine.huge_pages_shm = "advise";
+  EXPECT_TRUE(advice(machine).empty());
+  EXPECT_EQ(machine.shared_pages(), "2 MiB");
+  machine.huge_pool_pages = 512;
+  machine.huge_page_bytes = 2LL << 20;
+  EXPECT_THAT(advice(machine), Contains(HasSubstr("1024 MiB are reserved in the hugetlb pool")));
+
+  machine = good();
+  machine.local_ranks = 16;
+  EXPECT_TRUE(advice(machine).empty());
+  machine.local_ranks = 17;
+  EXPECT_THAT(advice(machine), Contains(HasSubstr("17 ranks share 16 processors")));
 
   machine = good();
   machine.mpirun = "";
