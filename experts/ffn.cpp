@@ -6,6 +6,7 @@
 #include <string>
 
 #include "experts/kernels/dispatch.hpp"
+#include "experts/kernels/dot_network.hpp"
 #include "experts/kernels/pack.hpp"
 
 namespace switchyard::experts {
@@ -41,13 +42,10 @@ void require(const char* name, const std::vector<float>& bias, bool allowed, std
                               " elements, want " + std::to_string(allowed ? size : 0));
 }
 
-void require_shapes(const ExpertSpec& spec, const ExpertTensors& tensors, DType stored) {
+void require_shapes(const ExpertSpec& spec, const ExpertTensors& tensors) {
   if (spec.hidden < 1 || spec.width < 1) {
     throw std::invalid_argument("expert: hidden and width are " +
                                 shape_of(spec.hidden, spec.width) + ", want at least [1, 1]");
-  }
-  if (stored == DType::kInt8) {
-    throw std::invalid_argument("expert: stored type is int8, want float32, bfloat16 or float16");
   }
   if (spec.activation == Activation::kClampedSwiglu && spec.unit != Unit::kGated) {
     throw std::invalid_argument("expert: clamped swiglu in an ungated unit, want the gated one");
@@ -226,6 +224,21 @@ struct Pass {
     kernels.run(down);
   }
 };
+
+/// The expert as the kernels of dot.hpp run it.
+DotNetwork network_of(const ExpertSpec& spec, DType stored, Isa isa, const dot::Kernels& dots,
+                      const std::byte* block) {
+  const Layout at = layout_of(spec, stored);
+  ExpertPanels panels;
+  panels.up = block;
+  panels.linear = block + at.linear;
+  panels.down = block + at.down;
+  if (spec.biases) {
+    panels.up_bias = reinterpret_cast<const float*>(block + at.up_bias);
+    panels.down_bias = reinterpret_cast<const float*>(block + at.down_bias);
+  }
+  return {spec, stored, panels, dots, kernels_of(isa), act_of(spec.activation)};
+}
 }  // namespace
 
 std::int64_t PackedExpert::packed_bytes(const ExpertSpec& spec, DType stored) {
@@ -234,7 +247,7 @@ std::int64_t PackedExpert::packed_bytes(const ExpertSpec& spec, DType stored) {
 
 void PackedExpert::pack(const ExpertSpec& spec, const ExpertTensors& tensors, DType stored,
                         void* memory) {
-  require_shapes(spec, tensors, stored);
+  require_shapes(spec, tensors);
   require_aligned(memory);
   const Layout at = layout_of(spec, stored);
   auto* block = static_cast<std::byte*>(memory);
@@ -256,8 +269,8 @@ void PackedExpert::pack(const ExpertSpec& spec, const ExpertTensors& tensors, DT
 
 PackedExpert::PackedExpert(const ExpertSpec& spec, const ExpertTensors& tensors, DType stored,
                            Isa isa, Math math)
-    : spec_(spec), stored_(stored), isa_(isa), math_(math) {
-  require_shapes(spec, tensors, stored);
+    : spec_(spec), stored_(stored), isa_(isa), dots_(dots_of(isa, math, stored)) {
+  require_shapes(spec, tensors);
   memory_ = AlignedBuffer(static_cast<std::size_t>(packed_bytes(spec, stored)));
   pack(spec, tensors, stored, memory_.as<std::byte>());
 }
@@ -267,7 +280,7 @@ PackedExpert::PackedExpert(const ExpertSpec& spec, DType stored, const void* mem
     : spec_(spec),
       stored_(stored),
       isa_(isa),
-      math_(math),
+      dots_(dots_of(isa, math, stored)),
       outside_(static_cast<const std::byte*>(memory)) {
   require_aligned(memory);
 }
@@ -277,6 +290,7 @@ std::int64_t PackedExpert::bytes() const {
 }
 
 std::int64_t PackedExpert::middle_bytes(std::int64_t num_rows) const {
+  if (dots_.accumulate != nullptr) return DotNetwork::middle_bytes(spec_, dots_, num_rows);
   return line_up(num_rows * spec_.width * std::int64_t{sizeof(float)});
 }
 
@@ -287,6 +301,10 @@ void PackedExpert::run_up(std::span<const float* const> rows, std::span<const fl
   require_parts(first_part, end_part, up_parts());
   if (rows.empty() || first_part == end_part) return;
   require_aligned(middle);
+  if (dots_.accumulate != nullptr) {
+    return network_of(spec_, stored_, isa_, dots_, block())
+        .run_up(rows, gates, first_part, end_part, static_cast<std::byte*>(middle), scratch);
+  }
   const Pass pass{spec_, stored_, kernels_of(isa_), block()};
   const Runs runs(static_cast<std::int64_t>(rows.size()));
   scratch.ensure(static_cast<std::size_t>(runs.most * spec_.hidden) * sizeof(float));
@@ -307,6 +325,11 @@ void PackedExpert::run_down(std::int64_t num_rows, const void* middle, std::int6
   require_parts(first_part, end_part, down_parts());
   if (num_rows == 0 || first_part == end_part) return;
   require_aligned(middle);
+  if (dots_.accumulate != nullptr) {
+    return network_of(spec_, stored_, isa_, dots_, block())
+        .run_down(num_rows, static_cast<const std::byte*>(middle), first_part, end_part, results,
+                  scratch);
+  }
   const Pass pass{spec_, stored_, kernels_of(isa_), block()};
   Runs(num_rows).each([&](std::int64_t first, std::int64_t count) {
     pass.down(count, static_cast<const float*>(middle) + first * spec_.width, first_part, end_part,
@@ -320,6 +343,9 @@ void PackedExpert::run(std::span<const float* const> rows, std::span<const float
   if (!gates.empty()) require_count("gates", gates.size(), rows.size());
   if (rows.empty()) return;
   if (block() == nullptr) throw std::invalid_argument("expert: it is empty, want a packed one");
+  if (dots_.accumulate != nullptr) {
+    return network_of(spec_, stored_, isa_, dots_, block()).run(rows, gates, results, scratch);
+  }
   const Pass pass{spec_, stored_, kernels_of(isa_), block()};
   const Runs runs(static_cast<std::int64_t>(rows.size()));
   const std::int64_t x_bytes = line_up(runs.most * spec_.hidden * std::int64_t{sizeof(float)});

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "experts/kernels/aligned.hpp"
+#include "experts/kernels/dot.hpp"
 #include "experts/kernels/isa.hpp"
 #include "experts/weights.hpp"
 
@@ -40,6 +41,9 @@ class PackedExpert {
   [[nodiscard]] const ExpertSpec& spec() const { return spec_; }
   [[nodiscard]] DType stored() const { return stored_; }
   [[nodiscard]] std::int64_t bytes() const;  ///< packed_bytes; 0 if empty
+
+  /// Other kernels for the same type, to compare them: one of all_dots_of.
+  void multiply_with(const dot::Kernels& dots) { dots_ = dots; }
 
   /// results[r] = F(rows[r]), or F(gates[r] * rows[r]) when gates are given, for all r.
   /// The bits of a result depend on its row, its gate and the weights alone.
@@ -79,7 +83,7 @@ class PackedExpert {
   ExpertSpec spec_;
   DType stored_ = DType::kFloat32;
   Isa isa_ = Isa::kPortable;
-  Math math_ = Math::kFloat32;
+  dot::Kernels dots_;                   ///< none: the panels' own float32 products
   AlignedBuffer memory_;                ///< the block, if it is ours
   const std::byte* outside_ = nullptr;  ///< the block, if it is not
 };

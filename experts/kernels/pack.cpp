@@ -3,10 +3,11 @@
 
 #include <algorithm>
 #include <stdexcept>
-#include <string>
 #include <type_traits>
 
+#include "experts/kernels/dot.hpp"
 #include "experts/kernels/panel.hpp"
+#include "experts/kernels/quantise.hpp"
 
 namespace switchyard::experts {
 namespace {
@@ -78,13 +79,15 @@ void with_type(DType type, const F& f) {
     case DType::kInt8:
       break;
   }
-  throw std::invalid_argument("pack: got " + std::string(name_of(type)) +
-                              ", want float32, bfloat16 or float16");
+  throw std::invalid_argument("pack: weights of a packed type, want float32, bfloat16 or float16");
 }
 
 void copy_columns(const WeightView& weight, std::int64_t first_output, std::int64_t count,
                   std::int64_t first_column, DType stored, void* panels, std::int64_t panel) {
   auto* at = static_cast<std::byte*>(panels) + panel * panel_stride(weight.in, stored);
+  if (stored == DType::kInt8) {
+    return quantise_columns(weight, first_output, count, first_column, at);
+  }
   with_type(stored, [&](auto to) {
     with_type(weight.type, [&](auto from) {
       copy_columns<to(), from()>(weight, first_output, count, first_column,
@@ -95,6 +98,7 @@ void copy_columns(const WeightView& weight, std::int64_t first_output, std::int6
 }  // namespace
 
 std::int64_t panel_stride(std::int64_t depth, DType stored) {
+  if (stored == DType::kInt8) return panels_for(depth, dot::kGroup) * dot::kGroupBytes;
   const std::int64_t step = depth_of_step(stored);
   return (depth + step - 1) / step * step * kColumns * size_of(stored);
 }

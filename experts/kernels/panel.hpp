@@ -64,6 +64,11 @@ struct Kernels {
                     std::int64_t depth, float* packed) = nullptr;
   void (*run)(const Product& product) = nullptr;
   void (*fill)(const Uniform& uniform) = nullptr;
+  /// For sums that other kernels made, in place: adds the bias of the panel and, where the finish
+  /// is kGated or kPlain, makes of them the unit's values, in the first columns.
+  /// @param sums  [num_rows][stride], 64-byte aligned; stride a multiple of 16
+  void (*finish)(const Product& product, std::int64_t panel, std::int64_t num_rows, float* sums,
+                 std::int64_t stride) = nullptr;
 };
 
 [[nodiscard]] Kernels portable_kernels();

@@ -334,6 +334,21 @@ void run_panels(const Product& p) {
   }
 }
 
+void finish_sums(const Product& p, std::int64_t panel, std::int64_t num_rows, float* sums,
+                 std::int64_t stride) {
+  const std::int64_t width = p.finish == Finish::kGated ? kHalf : kColumns;
+  for (std::int64_t r = 0; r < num_rows; ++r, sums += stride) {
+    if (p.bias != nullptr) add_bias(p.bias + panel * kColumns, 1, sums);
+    if (p.finish != Finish::kGated && p.finish != Finish::kPlain) continue;
+    for (std::int64_t c = 0; c < width; c += Simd::kLanes) {
+      const Float value = Simd::load(sums + c);
+      Simd::store(sums + c, p.finish == Finish::kGated
+                                ? unit(p, value, Simd::load(sums + kHalf + c))
+                                : activate(p.act, value));
+    }
+  }
+}
+
 void run(const Product& p) {
   if (p.rows == 0) return;
   switch (p.stored) {

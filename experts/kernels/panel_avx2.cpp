@@ -84,7 +84,7 @@ struct Lanes {
 
 namespace switchyard::experts::panel {
 Kernels avx2_kernels() {
-  return {Simd::kMaxRows, pack_rows, run, fill};
+  return {Simd::kMaxRows, pack_rows, run, fill, finish_sums};
 }
 }  // namespace switchyard::experts::panel
 #endif

@@ -82,7 +82,7 @@ struct Lanes {
 
 namespace switchyard::experts::panel {
 Kernels avx512_kernels() {
-  return {Simd::kMaxRows, pack_rows, run, fill};
+  return {Simd::kMaxRows, pack_rows, run, fill, finish_sums};
 }
 }  // namespace switchyard::experts::panel
 #endif

@@ -119,6 +119,6 @@ struct Lanes {
 
 namespace switchyard::experts::panel {
 Kernels portable_kernels() {
-  return {Simd::kMaxRows, pack_rows, run, fill};
+  return {Simd::kMaxRows, pack_rows, run, fill, finish_sums};
 }
 }  // namespace switchyard::experts::panel

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// The door to the kernels whose rows lie row by row: the processor's dot products, and float32
+/// products of weights that have to be widened first. Plain structs and function pointers only, as
+/// in panel.hpp and for its reason.
+#include <cstddef>
+#include <cstdint>
+
+namespace switchyard::experts::dot {
+
+inline constexpr std::int64_t kColumns = 32;  ///< outputs of one panel
+inline constexpr std::int64_t kGroup = 128;   ///< inputs that share a scale
+/// Bytes of one group of an int8 panel: 32 float32 scales, then [32 steps][32 columns][4 inputs].
+inline constexpr std::int64_t kGroupBytes = kColumns * 4 + kGroup * kColumns;
+
+/// sums[r][c] += rows[r] . column c, over a run of inputs that starts and, but for the last one of
+/// a panel, ends at a multiple of 128.
+struct Block {
+  const std::byte* panel = nullptr;  ///< where the run starts in a panel of 32 columns
+  const std::byte* rows = nullptr;   ///< packed row 0, where the run starts in it
+  const std::byte* notes = nullptr;  ///< int8: of row 0 and the first group: scale, -128 * sum
+  std::int64_t row_stride = 0;       ///< bytes from row to row, notes too; a multiple of 64
+  std::int64_t num_rows = 0;
+  std::int64_t depth = 0;  ///< inputs of the run
+  bool first = false;      ///< the sums start at 0
+  float* sums = nullptr;   ///< [num_rows rounded up to 16][sums_stride]
+  std::int64_t sums_stride = 0;
+  const std::byte* fetch = nullptr;  ///< to be brought into the second cache meanwhile, if any
+  std::int64_t fetch_bytes = 0;
+};
+
+/// Rows on their way into the packed form, or out of sums.
+struct Rows {
+  const float* const* rows = nullptr;
+  const float* gates = nullptr;  ///< one a row, or none
+  std::int64_t num_rows = 0;
+  std::int64_t depth = 0;
+  std::byte* packed = nullptr;  ///< [num_rows rounded up to 16] rows
+  std::int64_t row_stride = 0;  ///< bytes
+};
+
+/// One way to make products, with the instructions it needs.
+struct Kernels {
+  const char* name = nullptr;  ///< of the bits: "amx-bf16", "avx512-bf16", "int8", "float32"
+  const char* engine =
+      nullptr;  ///< of the instructions: as name, or "amx-int8", "avx512-vnni", ...
+  std::int64_t element_bytes = 0;     ///< of a packed row: 2 (bfloat16), 1 (int8), 4 (float32)
+  std::int64_t group_note_bytes = 0;  ///< behind a packed row, a group: 8 (int8), or none
+  std::int64_t rows_a_block = 0;      ///< up to here a panel is gone through only once
+  void (*begin)(std::int64_t num_rows) = nullptr;  ///< before the first accumulate of a thread
+  void (*end)() = nullptr;                         ///< after the last
+  /// Each row times its gate, rounded to what the products take; inputs past the depth are 0.
+  void (*pack_rows)(const Rows& rows) = nullptr;
+  void (*accumulate)(const Block& block) = nullptr;
+};
+
+// Only for processors that have them (dispatch.hpp knows).
+[[nodiscard]] Kernels amx_bfloat16();
+[[nodiscard]] Kernels amx_int8();
+[[nodiscard]] Kernels avx512_bfloat16();
+[[nodiscard]] Kernels avx512_int8();
+[[nodiscard]] Kernels avx512_widened_int8();
+[[nodiscard]] Kernels avx2_int8();
+[[nodiscard]] Kernels avx2_widened_int8();
+[[nodiscard]] Kernels portable_int8();
+[[nodiscard]] Kernels portable_widened_int8();
+}  // namespace switchyard::experts::dot

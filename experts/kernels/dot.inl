@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the dot-product kernels share, compiled for each instruction set like panel.inl: everything
+// has internal linkage, and is plain enough that every compiler makes the same bits of it.
+namespace switchyard::experts::dot {
+namespace {
+
+constexpr std::int64_t kLine = 64;
+
+/// The lines that a kernel fetches for its successor, as four streams that take turns: a core gets
+/// a third more out of the memory that way than by reading on in one place.
+struct Streams {
+  const std::byte* next;
+  std::int64_t stream;  ///< bytes from one to the next
+  std::int64_t left;    ///< lines that each still has
+  std::int64_t a_step;  ///< of these, a step
+
+  /// Share `part` of `parts` of what the block wants, over this many steps.
+  [[gnu::always_inline]] Streams(const Block& b, std::int64_t part, std::int64_t parts,
+                                 std::int64_t steps) {
+    const std::int64_t lines = b.fetch == nullptr ? 0 : (b.fetch_bytes / kLine + 3) / 4;
+    const std::int64_t first = lines * part / parts;
+    next = b.fetch + first * kLine;
+    stream = lines * kLine;
+    left = lines * (part + 1) / parts - first;
+    a_step = steps < 1 ? left : (left + steps - 1) / steps;
+  }
+  [[gnu::always_inline]] void fetch() {
+    const std::int64_t now = a_step < left ? a_step : left;
+    left -= now;
+    for (std::int64_t i = 0; i < now; ++i, next += kLine) {
+      __builtin_prefetch(next, 0, 2);
+      __builtin_prefetch(next + stream, 0, 2);
+      __builtin_prefetch(next + 2 * stream, 0, 2);
+      __builtin_prefetch(next + 3 * stream, 0, 2);
+    }
+  }
+};
+
+[[maybe_unused]] void nothing_to_begin(std::int64_t /*num_rows*/) {}
+[[maybe_unused]] void nothing_to_end() {}
+
+/// float32 to bfloat16, to nearest, ties to even; a NaN stays one.
+[[gnu::always_inline]] inline std::uint16_t rounded_bfloat16(float value) {
+  const auto bits = __builtin_bit_cast(std::uint32_t, value);
+  const std::uint32_t up = (bits + 0x7fffU + ((bits >> 16U) & 1U)) >> 16U;
+  const std::uint32_t nan = (bits >> 16U) | 0x40U;
+  return static_cast<std::uint16_t>((bits & 0x7fffffffU) > 0x7f800000U ? nan : up);
+}
+
+[[maybe_unused]] void pack_bfloat16(const Rows& p) {
+  for (std::int64_t r = 0; r < p.num_rows; ++r) {
+    const float* row = p.rows[r];
+    auto* out = reinterpret_cast<std::uint16_t*>(p.packed + r * p.row_stride);
+    if (p.gates == nullptr) {
+      for (std::int64_t k = 0; k < p.depth; ++k) out[k] = rounded_bfloat16(row[k]);
+    } else {
+      const float gate = p.gates[r];
+      for (std::int64_t k = 0; k < p.depth; ++k) out[k] = rounded_bfloat16(row[k] * gate);
+    }
+    for (std::int64_t k = p.depth; k % 32 != 0; ++k) out[k] = 0;
+  }
+}
+
+[[maybe_unused]] void pack_float32(const Rows& p) {
+  for (std::int64_t r = 0; r < p.num_rows; ++r) {
+    const float gate = p.gates == nullptr ? 1.0F : p.gates[r];
+    auto* out = reinterpret_cast<float*>(p.packed + r * p.row_stride);
+    for (std::int64_t k = 0; k < p.depth; ++k) out[k] = p.rows[r][k] * gate;
+  }
+}
+
+/// What stands behind a packed int8 row for each of its groups.
+struct Note {
+  float scale;
+  std::int32_t offset;  ///< -128 times the group's sum: undoes unsigned weights
+};
+
+/// 128 values to int8 with one scale, symmetric. A group that holds a NaN or an infinity has the
+/// scale NaN; one that is too small for a reciprocal is 0.
+inline Note quantise(const float* values, std::int8_t* out) {
+  std::uint32_t most = 0;  // magnitudes order as their bits do
+  for (std::int64_t k = 0; k < kGroup; ++k) {
+    const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, values[k]) & 0x7fffffffU;
+    most = bits > most ? bits : most;
+  }
+  const float largest = __builtin_bit_cast(float, most);
+  const bool finite = most < 0x7f800000U;
+  if (!finite || largest < 0x1p-100F) {
+    __builtin_memset(out, 0, kGroup);
+    return {finite ? 0.0F : __builtin_nanf(""), 0};
+  }
+  const float inverse = 127.0F / largest;
+  constexpr float kShift = 0x1.8p23F;  // adding it rounds to an integer
+  std::int32_t sum = 0;
+  for (std::int64_t k = 0; k < kGroup; ++k) {
+    const float shifted = values[k] * inverse + kShift;
+    const std::int32_t q =
+        __builtin_bit_cast(std::int32_t, shifted) - __builtin_bit_cast(std::int32_t, kShift);
+    out[k] = static_cast<std::int8_t>(q);
+    sum += q;
+  }
+  return {largest / 127.0F, -128 * sum};
+}
+
+[[maybe_unused]] void pack_int8(const Rows& p) {
+  const std::int64_t groups = (p.depth + kGroup - 1) / kGroup;
+  alignas(64) float values[kGroup];
+  for (std::int64_t r = 0; r < p.num_rows; ++r) {
+    const float gate = p.gates == nullptr ? 1.0F : p.gates[r];
+    const float* row = p.rows[r];
+    auto* out = reinterpret_cast<std::int8_t*>(p.packed + r * p.row_stride);
+    auto* notes = reinterpret_cast<Note*>(out + groups * kGroup);
+    for (std::int64_t g = 0; g < groups; ++g, row += kGroup) {
+      const std::int64_t left = p.depth - g * kGroup;
+      if (left >= kGroup) {
+        for (std::int64_t k = 0; k < kGroup; ++k) values[k] = row[k] * gate;
+      } else {
+        for (std::int64_t k = 0; k < kGroup; ++k) values[k] = k < left ? row[k] * gate : 0.0F;
+      }
+      notes[g] = quantise(values, out + g * kGroup);
+    }
+  }
+}
+
+[[maybe_unused]] inline const Note& note_of(const Block& b, std::int64_t row, std::int64_t group) {
+  return reinterpret_cast<const Note*>(b.notes + row * b.row_stride)[group];
+}
+}  // namespace
+}  // namespace switchyard::experts::dot

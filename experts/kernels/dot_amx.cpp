@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dot products by tiles (AMX): 16 rows x 16 columns x 64 bytes of inputs at once. Whatever the
+// number of rows, a sum is made by the same instructions in the same order.
+//
+// Tile registers: 0 and 1 are the sums of the first 16 rows and the two halves of a panel, 2 and 3
+// those of the next 16; 4 and 5 hold rows, 6 and 7 weights. The instructions are written out: what
+// compilers make of the intrinsics reads eight bytes of the configuration and no more.
+#if defined(__x86_64__)
+#include <cstdint>
+#include <immintrin.h>
+
+#include "experts/kernels/dot.hpp"
+#include "experts/kernels/dot.inl"
+
+namespace switchyard::experts::dot {
+namespace {
+
+constexpr std::int64_t kTileRows = 16;
+constexpr std::int64_t kTileBytes = 64 * kTileRows;
+constexpr std::int64_t kPanelStep = 128;  ///< bytes of all columns for what one dot product takes
+
+struct alignas(64) TileConfig {
+  std::uint8_t palette = 1;
+  std::uint8_t start_row = 0;
+  std::uint8_t reserved[14] = {};
+  std::uint16_t row_bytes[16] = {};
+  std::uint8_t rows[16] = {};
+};
+
+void begin(std::int64_t num_rows) {
+  TileConfig config;
+  for (int i = 0; i < 8; ++i) {
+    config.row_bytes[i] = 64;
+    config.rows[i] = kTileRows;
+  }
+  if (num_rows <= 2 * kTileRows) {  // one pass, so that tiles can be as small as their rows
+    const std::int64_t upper = num_rows < kTileRows ? num_rows : kTileRows;
+    const std::int64_t lower = num_rows > kTileRows ? num_rows - kTileRows : kTileRows;
+    constexpr int kUpper[] = {0, 1, 4};
+    constexpr int kLower[] = {2, 3, 5};
+    for (const int i : kUpper) config.rows[i] = static_cast<std::uint8_t>(upper);
+    for (const int i : kLower) config.rows[i] = static_cast<std::uint8_t>(lower);
+  }
+  asm volatile("ldtilecfg %0" : : "m"(config));
+}
+void end() {
+  asm volatile("tilerelease" : :);
+}
+
+struct Bfloat16 {
+  [[gnu::always_inline]] static void multiply_upper() {
+    asm volatile("tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n\ttdpbf16ps %%tmm7, %%tmm4, %%tmm1" : :);
+  }
+  [[gnu::always_inline]] static void multiply_lower() {
+    asm volatile("tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n\ttdpbf16ps %%tmm7, %%tmm5, %%tmm3" : :);
+  }
+};
+struct Int8 {
+  [[gnu::always_inline]] static void multiply_upper() {
+    asm volatile("tdpbssd %%tmm6, %%tmm4, %%tmm0\n\ttdpbssd %%tmm7, %%tmm4, %%tmm1" : :);
+  }
+  [[gnu::always_inline]] static void multiply_lower() {
+    asm volatile("tdpbssd %%tmm6, %%tmm5, %%tmm2\n\ttdpbssd %%tmm7, %%tmm5, %%tmm3" : :);
+  }
+};
+
+/// 64 bytes of inputs: loads first, because a core that shares its tiles with a sibling thread does
+/// not overlap a load with the products in front of it.
+template <class Type, bool kLower>
+[[gnu::always_inline]] inline void step(const std::byte* rows, std::int64_t stride,
+                                        const std::byte* weights) {
+  asm volatile(
+      "tileloadd (%[rows], %[stride], 1), %%tmm4\n\t"
+      "tileloadd (%[weights], %[step], 1), %%tmm6\n\t"
+      "tileloadd 64(%[weights], %[step], 1), %%tmm7"
+      :
+      : [rows] "r"(rows), [stride] "r"(stride), [weights] "r"(weights), [step] "r"(kPanelStep)
+      : "memory");
+  if constexpr (kLower) {
+    asm volatile("tileloadd (%[rows], %[stride], 1), %%tmm5"
+                 :
+                 : [rows] "r"(rows + kTileRows * stride), [stride] "r"(stride)
+                 : "memory");
+  }
+  Type::multiply_upper();
+  if constexpr (kLower) Type::multiply_lower();
+}
+
+template <bool kLower>
+[[gnu::always_inline]] inline void zero_sums() {
+  asm volatile("tilezero %%tmm0\n\ttilezero %%tmm1" : :);
+  if constexpr (kLower) asm volatile("tilezero %%tmm2\n\ttilezero %%tmm3" : :);
+}
+template <bool kLower>
+[[gnu::always_inline]] inline void load_sums(const void* sums, std::int64_t stride) {
+  asm volatile("tileloadd (%0, %1, 1), %%tmm0\n\ttileloadd 64(%0, %1, 1), %%tmm1"
+               :
+               : "r"(sums), "r"(stride)
+               : "memory");
+  if constexpr (kLower) {
+    asm volatile("tileloadd (%0, %1, 1), %%tmm2\n\ttileloadd 64(%0, %1, 1), %%tmm3"
+                 :
+                 : "r"(static_cast<const std::byte*>(sums) + kTileRows * stride), "r"(stride)
+                 : "memory");
+  }
+}
+template <bool kLower>
+[[gnu::always_inline]] inline void store_sums(void* sums, std::int64_t stride) {
+  asm volatile("tilestored %%tmm0, (%0, %1, 1)\n\ttilestored %%tmm1, 64(%0, %1, 1)"
+               :
+               : "r"(sums), "r"(stride)
+               : "memory");
+  if constexpr (kLower) {
+    asm volatile("tilestored %%tmm2, (%0, %1, 1)\n\ttilestored %%tmm3, 64(%0, %1, 1)"
+                 :
+                 : "r"(static_cast<std::byte*>(sums) + kTileRows * stride), "r"(stride)
+                 : "memory");
+  }
+}
+
+constexpr std::int64_t kBfloat16Depth = 32;  ///< inputs of a tile
+
+/// 16 or 32 rows from `first_row`.
+/// @param rest  the last, incomplete step of the panel, filled up with zeros
+template <bool kLower>
+[[gnu::noinline]] void bfloat16_rows(const Block& b, std::int64_t first_row, const std::byte* rest,
+                                     Streams ahead) {
+  const std::byte* rows = b.rows + first_row * b.row_stride;
+  const std::byte* weights = b.panel;
+  float* sums = b.sums + first_row * b.sums_stride;
+  const std::int64_t sums_stride = b.sums_stride * std::int64_t{sizeof(float)};
+  if (b.first) {
+    zero_sums<kLower>();
+  } else {
+    load_sums<kLower>(sums, sums_stride);
+  }
+  const std::int64_t steps = b.depth / kBfloat16Depth;
+  for (std::int64_t s = 0; s < steps; ++s, rows += 64, weights += 2 * kTileBytes) {
+    step<Bfloat16, kLower>(rows, b.row_stride, weights);
+    ahead.fetch();
+  }
+  if (rest != nullptr) step<Bfloat16, kLower>(rows, b.row_stride, rest);
+  store_sums<kLower>(sums, sums_stride);
+}
+
+void accumulate_bfloat16(const Block& b) {
+  const std::int64_t steps = b.depth / kBfloat16Depth;
+  alignas(64) std::byte rest[2 * kTileBytes];
+  const std::int64_t rest_depth = b.depth % kBfloat16Depth;
+  if (rest_depth > 0) {
+    const auto bytes = static_cast<std::size_t>((rest_depth + 1) / 2 * kPanelStep);
+    __builtin_memcpy(rest, b.panel + steps * 2 * kTileBytes, bytes);
+    __builtin_memset(rest + bytes, 0, sizeof rest - bytes);
+  }
+  const std::byte* filled = rest_depth > 0 ? rest : nullptr;
+  const std::int64_t blocks = (b.num_rows + 2 * kTileRows - 1) / (2 * kTileRows);
+  for (std::int64_t i = 0; i < blocks; ++i) {
+    const std::int64_t first = i * 2 * kTileRows;
+    const Streams ahead(b, i, blocks, steps);
+    if (b.num_rows - first > kTileRows) {
+      bfloat16_rows<true>(b, first, filled, ahead);
+    } else {
+      bfloat16_rows<false>(b, first, filled, ahead);
+    }
+  }
+}
+
+/// sums[r] += products[r] * (weight scale * row scale), for one group.
+inline void scale_rows(const Block& b, std::int64_t group, std::int64_t first_row,
+                       std::int64_t num_rows, const std::int32_t* products) {
+  const auto* scales = reinterpret_cast<const float*>(b.panel + group * kGroupBytes);
+  const __m512 low_scale = _mm512_load_ps(scales);
+  const __m512 high_scale = _mm512_load_ps(scales + 16);
+  const bool first = b.first && group == 0;
+  for (std::int64_t r = 0; r < num_rows; ++r) {
+    float* sums = b.sums + (first_row + r) * b.sums_stride;
+    const __m512 row_scale = _mm512_set1_ps(note_of(b, first_row + r, group).scale);
+    const __m512 low = first ? _mm512_setzero_ps() : _mm512_load_ps(sums);
+    const __m512 high = first ? _mm512_setzero_ps() : _mm512_load_ps(sums + 16);
+    const __m512 p = _mm512_cvtepi32_ps(_mm512_load_si512(products + r * kColumns));
+    const __m512 q = _mm512_cvtepi32_ps(_mm512_load_si512(products + r * kColumns + 16));
+    _mm512_store_ps(sums, _mm512_fmadd_ps(p, _mm512_mul_ps(low_scale, row_scale), low));
+    _mm512_store_ps(sums + 16, _mm512_fmadd_ps(q, _mm512_mul_ps(high_scale, row_scale), high));
+  }
+}
+
+template <bool kLower>
+[[gnu::noinline]] void int8_rows(const Block& b, std::int64_t first_row, std::int64_t num_rows,
+                                 Streams ahead) {
+  alignas(64) std::int32_t products[2][2 * kTileRows * kColumns];  // they take turns
+  const std::byte* rows = b.rows + first_row * b.row_stride;
+  const std::byte* weights = b.panel + kGroupBytes - kGroup * kColumns;
+  const std::int64_t groups = (b.depth + kGroup - 1) / kGroup;
+  for (std::int64_t g = 0; g < groups; ++g, rows += kGroup, weights += kGroupBytes) {
+    zero_sums<kLower>();
+    step<Int8, kLower>(rows, b.row_stride, weights);
+    ahead.fetch();
+    step<Int8, kLower>(rows + 64, b.row_stride, weights + 2 * kTileBytes);
+    store_sums<kLower>(products[g % 2], kColumns * 4);
+    if (g > 0) scale_rows(b, g - 1, first_row, num_rows, products[(g + 1) % 2]);
+  }
+  scale_rows(b, groups - 1, first_row, num_rows, products[(groups + 1) % 2]);
+}
+
+void accumulate_int8(const Block& b) {
+  const std::int64_t groups = (b.depth + kGroup - 1) / kGroup;
+  const std::int64_t blocks = (b.num_rows + 2 * kTileRows - 1) / (2 * kTileRows);
+  for (std::int64_t i = 0; i < blocks; ++i) {
+    const std::int64_t first = i * 2 * kTileRows;
+    const std::int64_t left = b.num_rows - first;
+    const Streams ahead(b, i, blocks, groups);
+    if (left > kTileRows) {
+      int8_rows<true>(b, first, left < 2 * kTileRows ? left : 2 * kTileRows, ahead);
+    } else {
+      int8_rows<false>(b, first, left, ahead);
+    }
+  }
+}
+}  // namespace
+
+Kernels amx_bfloat16() {
+  return {"amx-bf16",    "amx-bf16",         2, 0, 2 * kTileRows, begin, end,
+          pack_bfloat16, accumulate_bfloat16};
+}
+Kernels amx_int8() {
+  return {"int8", "amx-int8", 1,         sizeof(Note),   2 * kTileRows,
+          begin,  end,        pack_int8, accumulate_int8};
+}
+}  // namespace switchyard::experts::dot
+#endif

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// int8 for AVX-512: dot products of four bytes (VNNI), and weights widened for float32 products.
+#if defined(__x86_64__)
+#include <cstdint>
+#include <immintrin.h>
+
+#include "experts/kernels/dot.hpp"
+#include "experts/kernels/dot.inl"
+#include "experts/kernels/dot_rows.inl"
+
+namespace switchyard::experts::dot {
+namespace {
+
+/// vpdpbusd takes one unsigned side: the weights, moved up by 128. What that adds to a sum depends
+/// on the row alone, and its note takes it off again; all of it is exact.
+struct Bytes {
+  template <unsigned kRows>
+  [[gnu::noinline]] static void run(const Block& b, std::int64_t first_row, Streams ahead) {
+    const __m512i up = _mm512_set1_epi8(-128);
+    const std::int64_t groups = (b.depth + kGroup - 1) / kGroup;
+    const std::byte* panel = b.panel;
+    for (std::int64_t g = 0; g < groups; ++g, panel += kGroupBytes) {
+      __m512i low[kRows];
+      __m512i high[kRows];
+      unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+        low[r.value] = _mm512_set1_epi32(note_of(b, first_row + r.value, g).offset);
+        high[r.value] = low[r.value];
+      });
+      const RowPointers<kRows> rows(b.rows + first_row * b.row_stride + g * kGroup, b.row_stride);
+      const std::byte* weights = panel + kColumns * 4;
+      for (std::int64_t k = 0; k < kGroup / 4; ++k, weights += 128) {
+        if (k % 8 == 0) ahead.fetch();
+        const __m512i w = _mm512_xor_si512(_mm512_load_si512(weights), up);
+        const __m512i v = _mm512_xor_si512(_mm512_load_si512(weights + 64), up);
+        unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+          const __m512i x = _mm512_set1_epi32(rows.word(r, k));
+          low[r.value] = _mm512_dpbusd_epi32(low[r.value], w, x);
+          high[r.value] = _mm512_dpbusd_epi32(high[r.value], v, x);
+        });
+      }
+      const auto* scales = reinterpret_cast<const float*>(panel);
+      const __m512 low_scale = _mm512_load_ps(scales);
+      const __m512 high_scale = _mm512_load_ps(scales + 16);
+      const bool first = b.first && g == 0;
+      unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+        float* at = b.sums + (first_row + r.value) * b.sums_stride;
+        const __m512 scale = _mm512_set1_ps(note_of(b, first_row + r.value, g).scale);
+        const __m512 p = first ? _mm512_setzero_ps() : _mm512_load_ps(at);
+        const __m512 q = first ? _mm512_setzero_ps() : _mm512_load_ps(at + 16);
+        _mm512_store_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(low[r.value]),
+                                            _mm512_mul_ps(low_scale, scale), p));
+        _mm512_store_ps(at + 16, _mm512_fmadd_ps(_mm512_cvtepi32_ps(high[r.value]),
+                                                 _mm512_mul_ps(high_scale, scale), q));
+      });
+    }
+  }
+};
+
+/// A group of an int8 panel in float32: [128][32].
+void widen_int8(const std::byte* group, float* wide) {
+  const auto* scales = reinterpret_cast<const float*>(group);
+  for (std::int64_t half = 0; half < 2; ++half) {
+    const __m512 scale = _mm512_load_ps(scales + 16 * half);
+    for (std::int64_t step = 0; step < kGroup / 4; ++step) {
+      const __m512i bytes = _mm512_load_si512(group + kColumns * 4 + step * 128 + half * 64);
+      float* out = wide + step * 4 * kColumns + half * 16;
+      const auto put = [&](std::int64_t k, __m512i word) {
+        const __m512 value = _mm512_cvtepi32_ps(_mm512_srai_epi32(word, 24));
+        _mm512_store_ps(out + k * kColumns, _mm512_mul_ps(value, scale));
+      };
+      put(0, _mm512_slli_epi32(bytes, 24));
+      put(1, _mm512_slli_epi32(bytes, 16));
+      put(2, _mm512_slli_epi32(bytes, 8));
+      put(3, bytes);
+    }
+  }
+}
+
+/// One chain of fused multiply-adds a sum, as in panel.inl.
+struct Chain {
+  const float* wide;  ///< [depth][32]
+  std::int64_t depth;
+
+  template <unsigned kRows>
+  [[gnu::noinline]] void run(const Block& b, std::int64_t first_row, std::int64_t first_input,
+                             bool first) const {
+    __m512 low[kRows];
+    __m512 high[kRows];
+    float* sums = b.sums + first_row * b.sums_stride;
+    unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+      const float* at = sums + r.value * b.sums_stride;
+      low[r.value] = first ? _mm512_setzero_ps() : _mm512_load_ps(at);
+      high[r.value] = first ? _mm512_setzero_ps() : _mm512_load_ps(at + 16);
+    });
+    const RowPointers<kRows> rows(b.rows + first_row * b.row_stride + first_input * 4,
+                                  b.row_stride);
+    const float* weights = wide;
+    for (std::int64_t k = 0; k < depth; ++k, weights += kColumns) {
+      const __m512 w = _mm512_load_ps(weights);
+      const __m512 v = _mm512_load_ps(weights + 16);
+      unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+        const __m512 x = _mm512_set1_ps(rows.number(r, k));
+        low[r.value] = _mm512_fmadd_ps(w, x, low[r.value]);
+        high[r.value] = _mm512_fmadd_ps(v, x, high[r.value]);
+      });
+    }
+    unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+      float* at = sums + r.value * b.sums_stride;
+      _mm512_store_ps(at, low[r.value]);
+      _mm512_store_ps(at + 16, high[r.value]);
+    });
+  }
+};
+}  // namespace
+
+Kernels avx512_int8() {
+  return {"int8",    "avx512-vnni",           1, sizeof(Note), 12, nothing_to_begin, nothing_to_end,
+          pack_int8, each_rows<Bytes, 12, 32>};
+}
+Kernels avx512_widened_int8() {
+  return {"float32",
+          "avx512",
+          4,
+          0,
+          12,
+          nothing_to_begin,
+          nothing_to_end,
+          pack_float32,
+          accumulate_widened<Chain, 12, widen_int8, kGroupBytes>};
+}
+}  // namespace switchyard::experts::dot
+#endif
