@@ -79,4 +79,11 @@ class SyntheticSource final : public WeightSource {
 [[nodiscard]] Routing synthetic_routing(const RouterSpec& spec, double exponent, std::uint64_t seed,
                                         std::int64_t step, std::uint32_t layer,
                                         std::int64_t first_token, std::int64_t tokens);
+
+/// The load of tests/peers, which other programs make for themselves: one stream
+/// s = 1664525 s + 1013904223 (mod 2^32) over all tokens in global order; a token takes
+/// (s / 256) mod experts, again and again, until it has k distinct ones. Weights 1 / k.
+/// Cost: that of all tokens before the first, too.
+[[nodiscard]] Routing peers_routing(const RouterSpec& spec, std::uint32_t seed,
+                                    std::int64_t first_token, std::int64_t tokens);
 }  // namespace switchyard::experts

@@ -110,4 +110,30 @@ Routing synthetic_routing(const RouterSpec& spec, double exponent, std::uint64_t
   }
   return routing;
 }
+
+Routing peers_routing(const RouterSpec& spec, std::uint32_t seed, std::int64_t first_token,
+                      std::int64_t tokens) {
+  const auto experts = static_cast<std::uint32_t>(spec.all_experts());
+  if (spec.top_k < 1 || spec.top_k > spec.all_experts()) {
+    throw std::invalid_argument("synthetic: top_k is " + std::to_string(spec.top_k) +
+                                ", want 1 to " + std::to_string(spec.all_experts()));
+  }
+  const auto k = static_cast<std::size_t>(spec.top_k);
+  Routing routing;
+  std::uint32_t state = seed;
+  std::vector<std::int32_t> chosen;
+  for (std::int64_t t = 0; t < first_token + tokens; ++t) {
+    chosen.clear();
+    while (chosen.size() < k) {
+      state = state * 1664525U + 1013904223U;
+      const auto expert = static_cast<std::int32_t>((state >> 8U) % experts);
+      if (std::ranges::find(chosen, expert) == chosen.end()) chosen.push_back(expert);
+    }
+    if (t < first_token) continue;
+    routing.experts.insert(routing.experts.end(), chosen.begin(), chosen.end());
+    routing.offsets.push_back(static_cast<std::int64_t>(routing.experts.size()));
+  }
+  routing.weights.assign(routing.experts.size(), 1.0F / static_cast<float>(k));
+  return routing;
+}
 }  // namespace switchyard::experts
