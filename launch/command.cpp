@@ -39,7 +39,8 @@ Syntax Command::syntax() const {
 }
 
 std::vector<Command> commands() {
-  return {run_command(),    verify_golden_command(), verify_laws_command(),
-          models_command(), models_show_command(),   doctor_command()};
+  return {run_command(),       verify_golden_command(),  verify_laws_command(),
+          bench_ffn_command(), bench_exchange_command(), bench_layer_command(),
+          models_command(),    models_show_command(),    doctor_command()};
 }
 }  // namespace switchyard::launch

@@ -8,6 +8,9 @@ namespace switchyard::launch {
 [[nodiscard]] Command run_command();
 [[nodiscard]] Command verify_golden_command();
 [[nodiscard]] Command verify_laws_command();
+[[nodiscard]] Command bench_ffn_command();
+[[nodiscard]] Command bench_exchange_command();
+[[nodiscard]] Command bench_layer_command();
 [[nodiscard]] Command models_command();
 [[nodiscard]] Command models_show_command();
 [[nodiscard]] Command doctor_command();

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launch/commands/all.hpp"
+#include "launch/commands/bench_report.hpp"
+#include "runtime/bench/ffn.hpp"
+#include "runtime/status.hpp"
+
+namespace switchyard::launch {
+namespace {
+using runtime::bench::FfnReport;
+using runtime::bench::FfnResult;
+using runtime::bench::FfnSettings;
+
+constexpr double kPoorFraction = 0.6;   // below this some compiler or machine has let us down
+constexpr std::int64_t kManyRows = 64;  // where arithmetic and not memory is the limit
+
+std::string_view name_of(experts::Math math) {
+  return math == experts::Math::kNative ? "native" : "float32";
+}
+
+FfnSettings settings_of(const Options& options) {
+  FfnSettings settings;
+  settings.expert = bench_model(options).block().expert;
+  for (const auto& word : words_of(options, "weights", {})) {
+    settings.weights.push_back(stored_type_of(word));
+  }
+  for (const auto& word : words_of(options, "math", {"float32"})) {
+    settings.maths.push_back(word == "native" ? experts::Math::kNative : experts::Math::kFloat32);
+  }
+  settings.rows = counts_of(options, "rows");
+  settings.isa = experts::isa_from(options.text("isa"));
+  for (const auto& word : words_of(options, "backend", {"ours", "openblas"})) {
+    settings.openblas = settings.openblas || word == "openblas";
+  }
+  for (const auto& word : words_of(options, "pages", {"private", "shared"})) {
+    settings.shared_pages = settings.shared_pages || word == "shared";
+  }
+  settings.cold_bytes = static_cast<std::int64_t>(1e6 * options.real("cold"));
+  settings.seed = static_cast<std::uint64_t>(options.integer("seed"));
+  settings.budget = bench_budget(options);
+  settings.inject = options.text("inject") != "none";
+  return settings;
+}
+
+std::vector<comm::Field> prepare(const Options& options) {
+  static_cast<void>(settings_of(options));
+  return prepare_bench(options, {"rows"});
+}
+
+void print(const FfnReport& report, const FfnSettings& settings, const std::string& model,
+           std::ostream& out) {
+  out << "# one expert of " << model << ", " << settings.expert.hidden << " x "
+      << settings.expert.width << ", kernels " << experts::name_of(settings.isa)
+      << ", one thread a rank, cold weights; slowest rank\n"
+      << "# roofline: the longer of what the probes beside a row allow for its bytes and its "
+         "operations, over its time\n";
+  if (!report.openblas.empty()) out << "# " << report.openblas << "\n";
+  std::vector<std::string> heads{"weights",   "math",         "rows",      "min us",
+                                 "median us", "p99 us",       "max us",    "cpu us",
+                                 "GFLOP/s",   "weights GB/s", "read GB/s", "peak GFLOP/s",
+                                 "roofline",  "cpu roofline"};
+  if (settings.shared_pages) heads.insert(heads.end(), {"shared us", "shared/private"});
+  if (settings.openblas) heads.insert(heads.end(), {"openblas us", "openblas/ours"});
+  heads.insert(heads.end(), {"error", "#wrong"});
+  Table table(std::move(heads));
+  for (const FfnResult& r : report.results) {
+    std::vector<std::string> cells{std::string(experts::name_of(r.weights)),
+                                   std::string(name_of(r.math)),
+                                   std::to_string(r.rows),
+                                   figure(r.us.min),
+                                   figure(r.us.median),
+                                   figure(r.us.p99),
+                                   figure(r.us.max),
+                                   figure(r.cpu_us_median),
+                                   figure(r.gflops),
+                                   figure(r.weights_gb_per_s),
+                                   figure(r.read_gb_per_s),
+                                   figure(r.peak_gflops),
+                                   decimal(100 * r.roofline_fraction, 1) + " %",
+                                   decimal(100 * r.cpu_roofline_fraction, 1) + " %"};
+    if (settings.shared_pages) {
+      cells.insert(cells.end(),
+                   {figure(r.shared_pages_us_median), decimal(r.shared_pages_ratio, 2)});
+    }
+    if (settings.openblas) {
+      cells.insert(cells.end(), {figure(r.openblas_us_median), decimal(r.openblas_ratio, 2)});
+    }
+    cells.insert(cells.end(), {figure(r.error_of_rms), std::to_string(r.wrong)});
+    table.row(std::move(cells));
+  }
+  table.print(out);
+}
+
+nlohmann::ordered_json to_json(const FfnReport& report, const FfnSettings& settings) {
+  auto results = nlohmann::ordered_json::array();
+  for (const FfnResult& r : report.results) {
+    nlohmann::ordered_json row{{"weights", experts::name_of(r.weights)},
+                               {"math", name_of(r.math)},
+                               {"rows", r.rows},
+                               {"repetitions", r.repetitions},
+                               {"experts", r.experts},
+                               {"weight_bytes", r.weight_bytes}};
+    put(row, "us", r.us);
+    row["cpu_us_median"] = r.cpu_us_median;
+    row["gflops"] = r.gflops;
+    row["weights_gb_per_s"] = r.weights_gb_per_s;
+    row["read_gb_per_s"] = r.read_gb_per_s;
+    row["peak_gflops"] = r.peak_gflops;
+    row["roofline_fraction"] = r.roofline_fraction;
+    row["cpu_roofline_fraction"] = r.cpu_roofline_fraction;
+    row["peak_fraction"] = r.peak_fraction;
+    row["error_of_rms"] = r.error_of_rms;
+    row["error_limit"] = r.error_limit;
+    row["wrong"] = r.wrong;
+    if (settings.shared_pages) {
+      row["shared_pages_us_median"] = r.shared_pages_us_median;
+      row["shared_pages_ratio"] = r.shared_pages_ratio;
+    }
+    if (r.openblas_us_median > 0) {
+      row["openblas_us_median"] = r.openblas_us_median;
+      row["openblas_ratio"] = r.openblas_ratio;
+      row["openblas_error_of_rms"] = r.openblas_error_of_rms;
+    }
+    results.push_back(std::move(row));
+  }
+  return results;
+}
+
+/// "kernel avx512 float32: 93 % of the peak at 256 rows", and a warning where it is poor.
+void self_test(const Context& context, const FfnReport& report, const FfnSettings& settings) {
+  std::vector<const FfnResult*> best;
+  for (const FfnResult& r : report.results) {
+    if (r.rows < kManyRows) continue;
+    const bool same =
+        !best.empty() && best.back()->weights == r.weights && best.back()->math == r.math;
+    if (!same) best.push_back(&r);
+    if (r.peak_fraction > best.back()->peak_fraction) best.back() = &r;
+  }
+  for (const FfnResult* r : best) {
+    const std::string text =
+        "kernel " + std::string(experts::name_of(settings.isa)) + " " +
+        std::string(experts::name_of(r->weights)) + ", math " + std::string(name_of(r->math)) +
+        ": " + decimal(100 * r->peak_fraction, 0) +
+        " % of the multiply-adds of this processor at " + std::to_string(r->rows) + " rows";
+    context.out << text << "\n";
+    if (context.first() && r->peak_fraction < kPoorFraction) context.reporter.warning(text);
+  }
+}
+
+int run(Context& context) {
+  const FfnSettings settings = settings_of(context.options);
+  const FfnReport report = runtime::bench::bench_ffn(context.group(), settings);
+  print(report, settings, bench_model(context.options).name(), context.out);
+  print_machine(report.steadiness, context.out);
+  self_test(context, report, settings);
+  if (context.json.wanted()) {
+    nlohmann::ordered_json json = bench_header(context, "bench ffn", report.steadiness);
+    json["isa"] = experts::name_of(settings.isa);
+    json["threads_per_rank"] = 1;
+    json["hidden"] = settings.expert.hidden;
+    json["width"] = settings.expert.width;
+    if (settings.openblas) json["openblas"] = report.openblas;
+    json["results"] = to_json(report, settings);
+    context.json.write(json);
+  }
+  std::int64_t wrong = 0;
+  for (const FfnResult& r : report.results) wrong += r.wrong;
+  return wrong > 0 ? runtime::kCheckFailed : runtime::kDone;
+}
+}  // namespace
+
+Command bench_ffn_command() {
+  auto options = bench_options(1);
+  options.push_back(text_option("rows", "COUNT,...", "of an expert", "1,2,4,8,16,64,256"));
+  options.push_back(text_option("weights", "TYPE,...", "stored types: float32, bfloat16, float16",
+                                "float32,bfloat16"));
+  options.push_back(
+      text_option("math", "TYPE,...", "what products are computed in: float32", "float32"));
+  options.push_back(choice_option("isa", {"auto", "avx512", "avx2", "portable"},
+                                  "instructions of the kernels", "auto"));
+  options.push_back(
+      text_option("backend", "NAME,...", "ours; openblas: beside it sgemm, for float32", "ours"));
+  options.push_back(text_option(
+      "pages", "NAME,...", "private; shared: beside it weights as a node shares them", "private"));
+  options.push_back(real_option("cold", "MEGABYTES",
+                                "of weights that take turns; 0: 400, or four times the last cache",
+                                0, {.least = 0, .most = 1e6}));
+  options.push_back(bench_inject_option());
+  return {
+      .name = "bench ffn",
+      .summary = "one expert on one thread against the limits of the processor, checked and timed",
+      .needs_mpi = true,
+      .options = std::move(options),
+      .prepare = prepare,
+      .run = run};
+}
+}  // namespace switchyard::launch

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// Dispatch and combine without experts: transports beside MPI's own MPI_Alltoallv of the same
+/// rows.
+///
+/// What is timed, on both sides: token rows are ready at home; every arriving (token, slot) row has
+/// been read in full by its expert's rank into a panel of its expert; a result computed from what
+/// was read has been written, has come home, and the k results of each token have been summed in
+/// slot order. Experts are multiplications by their number, so every (token, slot) result is
+/// checked at home, bit for bit, in every repetition, with other rows each time.
+///
+/// The routing is known on both sides. MPI_Alltoallv gets the row counts for nothing; a transport
+/// has to tell them (its headers and notes are inside its time).
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "comm/group.hpp"
+#include "experts/weights.hpp"
+#include "runtime/bench/timing.hpp"
+#include "runtime/placement/placement.hpp"
+
+namespace switchyard::runtime::bench {
+
+struct ExchangeSettings {
+  experts::RouterSpec router;           ///< hidden, experts, top_k; rules are not applied
+  std::vector<std::string> transports;  ///< as make_exchange takes them
+  std::vector<std::int64_t> tokens_per_rank;
+  double zipf = 0;         ///< exponent of the routing; 0: uniform
+  std::uint64_t seed = 1;  ///< of tokens and routing
+  Budget budget;
+  bool inject = false;  ///< spoil one result a rank and repetition, to see that it is caught
+};
+
+/// One transport at one number of tokens.
+struct ExchangeResult {
+  std::string transport;  ///< that was taken
+  std::int64_t tokens_per_rank = 0;
+  std::int64_t rows = 0;          ///< (token, slot) rows of all ranks, own rank included
+  std::int64_t rows_crossed = 0;  ///< dispatched rows that left their rank, all ranks
+  std::int64_t row_bytes = 0;
+  std::int64_t logical_bytes = 0;  ///< every (token, slot) row out and back, all ranks
+  std::int64_t wire_bytes = 0;     ///< that left a rank, headers and notes included, all ranks
+  std::int64_t repetitions = 0;
+  Summary us;
+  Summary pack_alltoallv_us;                   ///< zeros where there is no MPI
+  std::int64_t pack_alltoallv_wire_bytes = 0;  ///< rows for other ranks, out and back
+  double ratio = 0;           ///< median over repetitions of pack_alltoallv over this transport
+  double algbw_gb_per_s = 0;  ///< logical bytes of one rank over the median time
+  double busbw_gb_per_s = 0;  ///< the part of them that is for other ranks, (ranks - 1) / ranks
+  std::int64_t wrong = 0;     ///< (token, slot) results and sums that are not what they must be
+  std::int64_t pack_alltoallv_wrong = 0;
+};
+
+/// How long it takes until every rank knows what comes, and nothing else.
+struct CountsResult {
+  std::string transport;
+  Summary us;                ///< dispatch of no rows: the transport's headers
+  Summary mpi_allgather_us;  ///< MPI_Allgather of as many 8-byte counts as there are ranks
+  double ratio = 0;
+};
+
+struct ExchangeReport {
+  std::vector<ExchangeResult> results;
+  std::vector<CountsResult> counts;
+  Summary steadiness;  ///< seconds
+};
+
+/// Collective. @throws std::invalid_argument  a transport that this group does not have
+[[nodiscard]] ExchangeReport bench_exchange(comm::Group& group, const ExchangeSettings& settings);
+}  // namespace switchyard::runtime::bench

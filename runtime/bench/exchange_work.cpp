@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/bench/exchange_work.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "experts/synthetic.hpp"
+
+namespace switchyard::runtime::bench {
+namespace {
+std::size_t at(std::int64_t i) {
+  return static_cast<std::size_t>(i);
+}
+
+/// What sum_slots must come to, from the definition.
+experts::Matrix expected_sums(const experts::Routing& routing, const experts::Matrix& tokens) {
+  experts::Matrix sums(tokens.rows(), tokens.cols());
+  for (std::int64_t t = 0; t < tokens.rows(); ++t) {
+    for (std::int64_t c = 0; c < tokens.cols(); ++c) {
+      float sum = 0;
+      for (std::int64_t s = routing.offsets[at(t)]; s < routing.offsets[at(t + 1)]; ++s) {
+        const auto number = static_cast<float>(routing.experts[at(s)] + 1);
+        sum += routing.weights[at(s)] * (tokens(t, c) * number);
+      }
+      sums(t, c) = sum;
+    }
+  }
+  return sums;
+}
+}  // namespace
+
+ExchangeWork::ExchangeWork(comm::Group& group, const ExchangeSettings& settings,
+                           std::int64_t tokens_per_rank)
+    : hidden(settings.router.hidden),
+      rank(group.rank()),
+      placement(Placement::linear(settings.router.experts, group.size())),
+      tokens(tokens_per_rank, settings.router.hidden),
+      sums(tokens_per_rank, settings.router.hidden),
+      inject(settings.inject),
+      base_(tokens_per_rank, settings.router.hidden) {
+  experts::RouterSpec router = settings.router;
+  router.identity = 0;  // they never travel
+  const std::int64_t first = rank * tokens_per_rank;
+  routing = experts::synthetic_routing(router, settings.zipf, settings.seed, 0, 0, first,
+                                       tokens_per_rank);
+  experts::fill_tokens(settings.seed, 0, first, base_.view());
+  base_sums_ = expected_sums(routing, base_);
+}
+
+void ExchangeWork::renew(std::int64_t repetition) {
+  factor_ = static_cast<float>(1 << repetition % 8);
+  const std::int64_t count = tokens.rows() * hidden;
+  for (std::int64_t i = 0; i < count; ++i) tokens.data()[i] = factor_ * base_.data()[i];
+  std::fill_n(sums.data(), count, 0.0F);
+}
+
+std::int64_t ExchangeWork::wrong(const std::vector<const float*>& results) const {
+  std::int64_t count = 0;
+  for (std::int64_t t = 0; t < tokens.rows(); ++t) {
+    const float* const row = tokens.row(t).data();
+    for (std::int64_t s = routing.offsets[at(t)]; s < routing.offsets[at(t + 1)]; ++s) {
+      const auto number = static_cast<float>(routing.experts[at(s)] + 1);
+      const float* const result = results[at(s)];
+      bool equal = true;
+      for (std::int64_t c = 0; c < hidden; ++c) equal = equal && result[c] == row[c] * number;
+      count += equal ? 0 : 1;
+    }
+    const float* const expected = base_sums_.row(t).data();
+    bool equal = true;
+    for (std::int64_t c = 0; c < hidden; ++c) equal = equal && sums(t, c) == factor_ * expected[c];
+    count += equal ? 0 : 1;
+  }
+  return count;
+}
+
+void compute(std::span<const RowToCompute> rows, const ExchangeWork& work,
+             experts::AlignedBuffer& panel) {
+  constexpr std::size_t kPanelRows = 192;  // as the kernels take them
+  constexpr std::size_t kBlock = 64;       // in registers, so that row and result may be one place
+  const std::size_t hidden = at(work.hidden);
+  panel.ensure(kPanelRows * hidden * sizeof(float));
+  for (std::size_t i = 0, in_panel = 0; i < rows.size(); ++i, ++in_panel) {
+    if (i > 0 && rows[i].expert != rows[i - 1].expert) in_panel = 0;
+    float* const copy = panel.as<float>() + in_panel % kPanelRows * hidden;
+    const auto number = static_cast<float>(rows[i].expert + 1);
+    for (std::size_t c = 0; c < hidden; c += kBlock) {
+      float block[kBlock];
+      const std::size_t width = std::min(kBlock, hidden - c);
+      std::copy_n(rows[i].row + c, width, block);
+      std::copy_n(block, width, copy + c);
+      for (std::size_t j = 0; j < width; ++j) block[j] *= number;
+      std::copy_n(block, width, rows[i].result + c);
+    }
+  }
+  if (work.inject && !rows.empty()) rows.front().result[hidden / 2] += 1;
+}
+
+void sum_slots(const experts::Routing& routing, const std::vector<const float*>& results,
+               experts::Matrix& sums) {
+  constexpr std::int64_t kBlock = 16;  // sums of so many columns stay in registers over all slots
+  for (std::int64_t t = 0; t < sums.rows(); ++t) {
+    float* const out = sums.row(t).data();
+    for (std::int64_t c = 0; c < sums.cols(); c += kBlock) {
+      const std::int64_t width = std::min(kBlock, sums.cols() - c);
+      float block[kBlock] = {};
+      for (std::int64_t s = routing.offsets[at(t)]; s < routing.offsets[at(t + 1)]; ++s) {
+        const float weight = routing.weights[at(s)];
+        const float* const row = results[at(s)] + c;
+        if (width == kBlock) {
+          for (std::int64_t i = 0; i < kBlock; ++i) block[i] += weight * row[i];
+        } else {
+          for (std::int64_t i = 0; i < width; ++i) block[i] += weight * row[i];
+        }
+      }
+      std::copy_n(block, width, out + c);
+    }
+  }
+}
+}  // namespace switchyard::runtime::bench

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// What both sides of `bench exchange` are given to do, and how it is checked. Private to it.
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "comm/exchange.hpp"
+#include "experts/kernels/aligned.hpp"
+#include "experts/router/routing.hpp"
+#include "runtime/bench/exchange.hpp"
+#include "runtime/layer/plan.hpp"
+
+namespace switchyard::runtime::bench {
+
+/// Tokens and routing of this rank at one number of tokens.
+struct ExchangeWork {
+  ExchangeWork(comm::Group& group, const ExchangeSettings& settings, std::int64_t tokens_per_rank);
+
+  /// Other rows: those of the seed times a power of two, so that a repetition cannot be right by
+  /// what an earlier one has left.
+  void renew(std::int64_t repetition);
+  /// Counts what is not bit for bit what it must be.
+  /// @param results  [slots], where the result of each slot lies
+  [[nodiscard]] std::int64_t wrong(const std::vector<const float*>& results) const;
+
+  std::int64_t hidden = 0;
+  int rank = 0;
+  Placement placement;
+  experts::Routing routing;
+  experts::Matrix tokens;  ///< [tokens, hidden]
+  experts::Matrix sums;    ///< [tokens, hidden], written by a side
+  bool inject = false;
+
+ private:
+  experts::Matrix base_;
+  experts::Matrix base_sums_;
+  float factor_ = 1;
+};
+
+/// A (token, slot) row that came to this rank.
+struct RowToCompute {
+  const float* row;     ///< [hidden], where it lies
+  float* result;        ///< [hidden], where the result belongs
+  std::int32_t expert;  ///< logical
+};
+/// Stands for the experts: rows of one expert are read in full into a panel, and each result is
+/// what was read times (expert + 1), which is exact enough to compare bits. row and result may be
+/// one place.
+/// @param rows   by expert
+/// @param panel  grown as needed and reused
+void compute(std::span<const RowToCompute> rows, const ExchangeWork& work,
+             experts::AlignedBuffer& panel);
+/// sums[t] = the results of its slots times their weights, added in slot order.
+void sum_slots(const experts::Routing& routing, const std::vector<const float*>& results,
+               experts::Matrix& sums);
+
+/// One of the two ways to do it.
+class ExchangeSide {
+ public:
+  virtual ~ExchangeSide() = default;
+  /// Collective. Leaves the sums in the work.
+  virtual void run(ExchangeWork& work) = 0;
+  /// Where the last run's result of each slot lies at home.
+  [[nodiscard]] const std::vector<const float*>& results() const { return results_; }
+  /// Bytes that left this rank in one run.
+  [[nodiscard]] virtual std::int64_t wire_bytes() const = 0;
+
+ protected:
+  std::vector<const float*> results_;  ///< [slots]
+};
+
+/// Over a transport: each row once to each rank, results by themselves.
+/// @param exchange  must outlive it
+[[nodiscard]] std::unique_ptr<ExchangeSide> transport_side(comm::Exchange& exchange,
+                                                           const ExchangeWork& work);
+/// Textbook: k rows a token, packed by destination and expert, MPI_Alltoallv, and the same back.
+[[nodiscard]] std::unique_ptr<ExchangeSide> alltoallv_side(comm::Group& group,
+                                                           const ExchangeWork& work);
+}  // namespace switchyard::runtime::bench

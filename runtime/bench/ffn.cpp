@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/bench/ffn.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "experts/blas.hpp"
+#include "experts/kernels/probe.hpp"
+#include "experts/reference.hpp"
+#include "experts/synthetic.hpp"
+#include "runtime/bench/cold_experts.hpp"
+#include "runtime/bench/oracle.hpp"
+#include "runtime/status.hpp"
+
+namespace switchyard::runtime::bench {
+namespace {
+using experts::DType;
+using experts::Math;
+
+std::size_t at(std::int64_t i) {
+  return static_cast<std::size_t>(i);
+}
+
+std::int64_t matrices_of(experts::Unit unit) {
+  return unit == experts::Unit::kPlain ? 2 : unit == experts::Unit::kTrilinear ? 4 : 3;
+}
+
+/// What the reference says of the first token through each of the experts that differ.
+std::vector<std::vector<double>> wanted(const ColdExperts& cold,
+                                        experts::MatrixView<const float> tokens, DType stored) {
+  std::vector<std::vector<double>> rows;
+  for (std::int64_t e = 0; e < ColdExperts::kDistinct; ++e) {
+    experts::Routing routing;
+    routing.offsets = {0, 1};
+    routing.experts = {static_cast<std::int32_t>(e)};
+    routing.weights = {1.0F};
+    experts::SyntheticSource synthetic = cold.source();
+    StoredSource source(synthetic, stored);
+    rows.push_back(
+        experts::reference::block(cold.block(), source, tokens.slice(0, 1), routing).values);
+  }
+  return rows;
+}
+
+/// Rows in and out of one candidate, with what the first and the last row alone come to.
+class Rows {
+ public:
+  Rows(experts::MatrixView<const float> tokens, std::int64_t count)
+      : tokens_(tokens.slice(0, count)), results_(count, tokens.cols) {
+    for (std::int64_t r = 0; r < count; ++r) {
+      from_.push_back(tokens_.row(r).data());
+      to_.push_back(results_.row(r).data());
+    }
+  }
+
+  void run(const experts::PackedExpert& expert, experts::AlignedBuffer& scratch) {
+    expert.run(from_, {}, to_, scratch);
+  }
+  /// Through sgemm.
+  void run(const experts::ExpertSpec& spec, const experts::ExpertTensors& tensors,
+           experts::AlignedBuffer& scratch) {
+    experts::blas::run_gemm(spec, tensors, tokens_, results_.view(), scratch);
+  }
+  /// The first and the last row by themselves, to compare bits with.
+  void remember(const experts::PackedExpert& expert, experts::AlignedBuffer& scratch) {
+    experts::Matrix alone(2, results_.cols());
+    for (const std::int64_t r : {std::int64_t{0}, std::int64_t{1}}) {
+      const float* const from = r == 0 ? from_.front() : from_.back();
+      float* const to = alone.row(r).data();
+      expert.run(std::span(&from, 1), {}, std::span(&to, 1), scratch);
+    }
+    alone_.push_back(std::move(alone));
+  }
+  void spoil() { results_(0, results_.cols() / 2) += 1; }
+  /// Whether the last run's rows have the bits that they have alone. @param which  as remembered
+  [[nodiscard]] bool right(std::int64_t which) const {
+    const experts::Matrix& alone = alone_[at(which)];
+    const auto bytes = at(results_.cols()) * sizeof(float);
+    return std::memcmp(to_.front(), alone.row(0).data(), bytes) == 0 &&
+           std::memcmp(to_.back(), alone.row(1).data(), bytes) == 0;
+  }
+  [[nodiscard]] std::span<const float> alone(std::int64_t which) const {
+    return alone_[at(which)].row(0);
+  }
+  [[nodiscard]] std::span<const float> first() const { return results_.row(0); }
+
+ private:
+  experts::MatrixView<const float> tokens_;
+  experts::Matrix results_;
+  std::vector<const float*> from_;
+  std::vector<float*> to_;
+  std::vector<experts::Matrix> alone_;  ///< first and last row of each expert that differs
+};
+
+/// One line of the comparison: ours on some pages and in some math, or sgemm.
+struct Runner {
+  Math math = Math::kFloat32;
+  bool shared = false;
+  bool openblas = false;
+  std::unique_ptr<Rows> rows;
+  std::vector<double> cpu_s;
+  std::int64_t wrong = 0;
+};
+
+class Cell {
+ public:
+  Cell(comm::Group& group, const FfnSettings& settings, const ColdExperts& cold,
+       experts::ReadProbe& memory)
+      : group_(group), settings_(settings), cold_(cold), memory_(memory) {}
+
+  void measure(std::int64_t rows, experts::MatrixView<const float> tokens,
+               const std::vector<std::vector<double>>& want, std::vector<FfnResult>& results);
+
+ private:
+  Candidate candidate(Runner& runner);
+  void add(Math math, bool shared, bool openblas, std::int64_t rows,
+           experts::MatrixView<const float> tokens);
+  FfnResult sum_up(std::size_t mine, std::int64_t rows,
+                   const std::vector<std::vector<double>>& want);
+
+  comm::Group& group_;
+  const FfnSettings& settings_;
+  const ColdExperts& cold_;
+  experts::ReadProbe& memory_;
+  experts::AlignedBuffer scratch_;
+  std::int64_t turn_ = 0;  ///< counts up over all candidates, so that none meets warm weights
+  std::vector<std::unique_ptr<Runner>> runners_;
+  std::vector<Candidate> candidates_;  ///< [runners], then memory, then arithmetic
+  std::vector<double> read_cpu_s_, flop_cpu_s_;
+  double probe_bytes_ = 0;
+  double probe_flops_ = 0;
+};
+
+void Cell::add(Math math, bool shared, bool openblas, std::int64_t rows,
+               experts::MatrixView<const float> tokens) {
+  auto runner = std::make_unique<Runner>();
+  runner->math = math;
+  runner->shared = shared;
+  runner->openblas = openblas;
+  runner->rows = std::make_unique<Rows>(tokens, rows);
+  for (std::int64_t e = 0; e < ColdExperts::kDistinct && !openblas; ++e) {
+    runner->rows->remember(cold_.expert(e, math, shared), scratch_);
+  }
+  candidates_.push_back(candidate(*runner));
+  runners_.push_back(std::move(runner));
+}
+
+Candidate Cell::candidate(Runner& runner) {
+  const auto run = [this, &runner] {
+    const std::int64_t turn = turn_++;
+    const double cpu = thread_seconds();
+    const Stopwatch watch;
+    if (runner.openblas) {
+      runner.rows->run(settings_.expert, cold_.plain(turn), scratch_);
+    } else {
+      runner.rows->run(cold_.expert(turn, runner.math, runner.shared), scratch_);
+    }
+    const double seconds = watch.seconds();
+    runner.cpu_s.push_back(thread_seconds() - cpu);
+    if (settings_.inject) runner.rows->spoil();
+    const std::int64_t which = turn % cold_.count() % ColdExperts::kDistinct;
+    if (!runner.openblas && !runner.rows->right(which)) ++runner.wrong;
+    return seconds;
+  };
+  return {.name = runner.openblas ? "openblas" : "ours", .run = run};
+}
+
+FfnResult Cell::sum_up(std::size_t mine, std::int64_t rows,
+                       const std::vector<std::vector<double>>& want) {
+  Runner& runner = *runners_[mine];
+  const auto& seconds = candidates_[mine].seconds;
+  const auto repetitions = static_cast<std::ptrdiff_t>(seconds.size());
+  const auto counted = [&](const std::vector<double>& all) {
+    return slowest(group_, std::vector<double>(all.end() - repetitions, all.end()));
+  };
+  FfnResult result;
+  result.weights = cold_.stored();
+  result.math = runner.math;
+  result.rows = rows;
+  result.repetitions = repetitions;
+  result.experts = cold_.count();
+  result.weight_bytes = cold_.expert_bytes();
+  const Summary s = summary(seconds);
+  result.us = {1e6 * s.min, 1e6 * s.median, 1e6 * s.p99, 1e6 * s.max};
+  const double cpu_s = median(counted(runner.cpu_s));
+  result.cpu_us_median = 1e6 * cpu_s;
+  const experts::ExpertSpec& spec = settings_.expert;
+  const double flops = 2.0 * static_cast<double>(rows * matrices_of(spec.unit) * spec.hidden) *
+                       static_cast<double>(spec.width);
+  const auto bytes = static_cast<double>(result.weight_bytes);
+  result.gflops = 1e-9 * flops / s.median;
+  result.weights_gb_per_s = 1e-9 * bytes / s.median;
+  const auto& read_s = candidates_[runners_.size()].seconds;
+  const auto& flop_s = candidates_[runners_.size() + 1].seconds;
+  const double read_per_s = probe_bytes_ / median(read_s);
+  const double flops_per_s = probe_flops_ / median(flop_s);
+  result.read_gb_per_s = 1e-9 * read_per_s;
+  result.peak_gflops = 1e-9 * flops_per_s;
+  result.roofline_fraction = std::max(bytes / read_per_s, flops / flops_per_s) / s.median;
+  result.cpu_roofline_fraction = std::max(bytes / probe_bytes_ * median(counted(read_cpu_s_)),
+                                          flops / probe_flops_ * median(counted(flop_cpu_s_))) /
+                                 cpu_s;
+  result.peak_fraction = flops / cpu_s / (probe_flops_ / median(counted(flop_cpu_s_)));
+  result.error_limit =
+      error_limit(result.weights, result.math == Math::kFloat32, std::max(spec.hidden, spec.width));
+  double error = 0;
+  for (std::int64_t e = 0; e < ColdExperts::kDistinct; ++e) {
+    error = std::max(error, error_of_rms(want[at(e)], runner.rows->alone(e)));
+  }
+  if (!(error <= result.error_limit)) ++runner.wrong;
+  result.error_of_rms = slowest(group_, std::span(&error, 1)).front();
+  result.wrong =
+      static_cast<std::int64_t>(sum_over_ranks(group_, static_cast<double>(runner.wrong)));
+  return result;
+}
+
+void Cell::measure(std::int64_t rows, experts::MatrixView<const float> tokens,
+                   const std::vector<std::vector<double>>& want, std::vector<FfnResult>& results) {
+  runners_.clear();
+  candidates_.clear();
+  read_cpu_s_.clear();
+  flop_cpu_s_.clear();
+  for (const Math math : settings_.maths) {
+    if (math == Math::kNative && cold_.stored() == DType::kFloat32) continue;
+    add(math, false, false, rows, tokens);
+    if (settings_.shared_pages) add(math, true, false, rows, tokens);
+  }
+  const bool openblas = settings_.openblas && cold_.stored() == DType::kFloat32;
+  if (openblas) add(Math::kFloat32, false, true, rows, tokens);
+  const auto probe = [](std::vector<double>& cpu_s, const auto& work) {
+    const double cpu = thread_seconds();
+    const Stopwatch watch;
+    work();
+    const double seconds = watch.seconds();
+    cpu_s.push_back(thread_seconds() - cpu);
+    return seconds;
+  };
+  candidates_.push_back({.name = "memory", .run = [&] {
+                           return probe(read_cpu_s_,
+                                        [&] { probe_bytes_ = memory_.read(settings_.isa); });
+                         }});
+  candidates_.push_back({.name = "arithmetic", .run = [&] {
+                           return probe(flop_cpu_s_, [&] {
+                             probe_flops_ = experts::probe_multiply_adds(settings_.isa);
+                           });
+                         }});
+  alternate(group_, candidates_, settings_.budget);
+  for (std::size_t i = 0; i < runners_.size(); ++i) {
+    if (runners_[i]->shared || runners_[i]->openblas) continue;
+    FfnResult result = sum_up(i, rows, want);
+    const auto& mine = candidates_[i].seconds;
+    if (settings_.shared_pages) {
+      const auto& theirs = candidates_[i + 1].seconds;
+      result.shared_pages_us_median = 1e6 * median(theirs);
+      result.shared_pages_ratio = median_ratio(theirs, mine);
+      result.wrong += static_cast<std::int64_t>(
+          sum_over_ranks(group_, static_cast<double>(runners_[i + 1]->wrong)));
+    }
+    if (openblas && runners_[i]->math == Math::kFloat32) {
+      const auto& theirs = candidates_[runners_.size() - 1].seconds;
+      result.openblas_us_median = 1e6 * median(theirs);
+      result.openblas_ratio = median_ratio(theirs, mine);
+      Rows& product = *runners_.back()->rows;
+      product.run(settings_.expert, cold_.plain(0), scratch_);
+      result.openblas_error_of_rms = error_of_rms(want[0], product.first());
+      if (!(result.openblas_error_of_rms <= result.error_limit)) ++result.wrong;
+    }
+    results.push_back(std::move(result));
+  }
+}
+}  // namespace
+
+FfnReport bench_ffn(comm::Group& group, const FfnSettings& settings) {
+  FfnReport report;
+  if (settings.openblas) {
+    experts::blas::use_one_thread();
+    report.openblas = experts::blas::description();
+  }
+  Steadiness steadiness;
+  const std::int64_t most = *std::ranges::max_element(settings.rows);
+  experts::Matrix tokens(most, settings.expert.hidden);
+  experts::fill_tokens(settings.seed, 0, 0, tokens.view());
+  experts::ReadProbe memory;
+  for (const DType stored : settings.weights) {
+    std::unique_ptr<ColdExperts> cold;
+    together(group, [&] { cold = std::make_unique<ColdExperts>(settings, stored); });
+    const auto want = wanted(*cold, tokens.view(), stored);
+    Cell cell(group, settings, *cold, memory);
+    for (const std::int64_t rows : settings.rows) {
+      steadiness.probe();
+      cell.measure(rows, tokens.view(), want, report.results);
+    }
+  }
+  steadiness.probe();
+  report.steadiness = steadiness.result(group);
+  return report;
+}
+}  // namespace switchyard::runtime::bench
