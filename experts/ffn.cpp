@@ -16,10 +16,6 @@ using panel::Finish;
 using panel::kColumns;
 using panel::kHalf;
 
-/// Most rows that go through an expert at once: their packed copies stay in the second cache for
-/// common widths, and there is enough work a panel to hide the fetching of the next.
-constexpr std::int64_t kRowsAtOnce = 192;
-
 std::string shape_of(std::int64_t out, std::int64_t in) {
   return "[" + std::to_string(out) + ", " + std::to_string(in) + "]";
 }
@@ -151,7 +147,7 @@ struct Runs {
   explicit Runs(std::int64_t num_rows)
       : total(num_rows), most((num_rows + count_of(num_rows) - 1) / count_of(num_rows)) {}
   static std::int64_t count_of(std::int64_t num_rows) {
-    return std::max<std::int64_t>(1, (num_rows + kRowsAtOnce - 1) / kRowsAtOnce);
+    return std::max<std::int64_t>(1, panels_for(num_rows, panel::kMostRows));
   }
   /// Calls f(first, count) for every run.
   template <class F>

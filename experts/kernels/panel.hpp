@@ -8,8 +8,9 @@
 
 namespace switchyard::experts::panel {
 
-inline constexpr std::int64_t kColumns = 32;  ///< outputs of one panel
-inline constexpr std::int64_t kHalf = 16;     ///< where the second part of a split panel starts
+inline constexpr std::int64_t kColumns = 32;    ///< outputs of one panel
+inline constexpr std::int64_t kHalf = 16;       ///< where the second part of a split panel starts
+inline constexpr std::int64_t kMostRows = 192;  ///< that go through a product at once
 
 /// What becomes of the 32 sums of a row once they are complete.
 enum class Finish {
@@ -35,7 +36,7 @@ struct Product {
   const float* bias = nullptr;   ///< [all panels, 32] in the order of columns, or none
   const void* next = nullptr;    ///< what will be read after these panels, if it is known
   const float* x = nullptr;      ///< packed rows
-  std::int64_t rows = 0;
+  std::int64_t rows = 0;         ///< at most kMostRows
   Finish finish = Finish::kStore;
   Act act = Act::kSilu;
   float alpha = 0;                  ///< kClampedSwiglu

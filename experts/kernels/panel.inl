@@ -6,7 +6,6 @@
 namespace switchyard::experts::panel {
 namespace {
 
-using Float = Simd::Float;
 using Float4 [[gnu::vector_size(16)]] = float;
 
 /// Rows are split into as few groups as the registers allow, of sizes that differ by one at most.
@@ -22,124 +21,32 @@ inline Groups groups_of(std::int64_t rows) {
   return {(rows + Simd::kMaxRows - 1) / Simd::kMaxRows, rows};
 }
 
-template <unsigned kValue>
-struct Index {
-  static constexpr unsigned value = kValue;
-};
-/// Calls f(Index<0>), f(Index<1>), ...: unrolled by the language, not by the optimizer's leave.
-template <unsigned kCount, unsigned kFirst = 0, class F>
-[[gnu::always_inline]] inline void unrolled(const F& f) {
-  if constexpr (kFirst < kCount) {
-    f(Index<kFirst>{});
-    unrolled<kCount, kFirst + 1>(f);
-  }
-}
-
 inline std::uintptr_t address_of(const void* p) {
   return reinterpret_cast<std::uintptr_t>(p);
 }
 
-/// How a panel lies: steps of 32 columns, each with the inputs that are side by side in a column.
-template <Stored kStored>
-struct Panel {
-  static constexpr unsigned kDepth = kStored == Stored::kBfloat16 ? 2 : 1;
-  static constexpr std::int64_t kStepBytes = kStored == Stored::kFloat16 ? 64 : 128;
-  static std::int64_t steps(std::int64_t depth) { return (depth + kDepth - 1) / kDepth; }
+using Tile = void (*)(const float* x, const std::byte* panel, std::int64_t steps, bool odd,
+                      std::uintptr_t fetch, bool fresh, float* sums);
 
-  /// Columns [part * kLanes, ...) and those 16 further on of input kInput of a step.
-  template <unsigned kInput>
-  [[gnu::always_inline]] static inline void load(const std::byte* step, int part, Float& low,
-                                                 Float& high) {
-    constexpr std::int64_t kHalfStep = kStepBytes / 2;
-    const std::byte* p = step + part * Simd::kLanes * (kHalfStep / kHalf);
-    if constexpr (kStored == Stored::kFloat32) {
-      low = Simd::load(reinterpret_cast<const float*>(p));
-      high = Simd::load(reinterpret_cast<const float*>(p + kHalfStep));
-    } else if constexpr (kStored == Stored::kFloat16) {
-      low = Simd::half(p);
-      high = Simd::half(p + kHalfStep);
-    } else if constexpr (kInput == 0) {
-      low = Simd::even(p);
-      high = Simd::even(p + kHalfStep);
-    } else {
-      low = Simd::odd(p);
-      high = Simd::odd(p + kHalfStep);
-    }
-  }
-};
-
-/// What a tile fetches into the second cache while it computes. A panel is fetched a segment ahead,
-/// as four streams that take turns, a quarter of the segment each: a core gets a third more out of
-/// the memory that way than by reading on in one place.
-struct Ahead {
-  std::uintptr_t next;   ///< what comes after the last segment
-  std::int64_t segment;  ///< steps of a segment; a multiple of 4
-  std::uintptr_t step;   ///< bytes that a stream moves on by in four steps
-};
-/// Bytes of a segment, so that two of them and the rows fit into the second cache of any processor.
-constexpr std::int64_t kSegmentBytes = 256 * 1024;
-
-/// sums[r][c] of kRows rows and the 32 columns of one panel; the whole depth stays in registers.
-/// @param x  [depth][kRows]
-template <unsigned kRows, Stored kStored>
-[[gnu::noinline]] void tile(const float* x, const std::byte* panel, std::int64_t depth, Ahead ahead,
-                            float* sums) {
-  using P = Panel<kStored>;
-  const std::int64_t steps = P::steps(depth);
-  const std::int64_t whole = depth / P::kDepth;  // steps without padding
-  for (int part = 0; part < kHalf / Simd::kLanes; ++part) {
-    Float low[kRows];
-    Float high[kRows];
-    unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-      low[r.value] = Simd::set(0.0F);
-      high[r.value] = Simd::set(0.0F);
-    });
-    const std::byte* weights = panel;
-    const float* values = x;
-    const auto add_input = [&](auto input) __attribute__((always_inline)) {
-      Float w_low;
-      Float w_high;
-      P::template load<input.value>(weights, part, w_low, w_high);
-      unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-        const Float value = Simd::set(values[r.value]);
-        low[r.value] = Simd::fma(w_low, value, low[r.value]);
-        high[r.value] = Simd::fma(w_high, value, high[r.value]);
-      });
-      values += kRows;
-    };
-    for (std::int64_t first = 0; first < whole; first += ahead.segment) {
-      const std::int64_t end = first + ahead.segment < whole ? first + ahead.segment : whole;
-      const auto stream = static_cast<std::uintptr_t>((end - first + 3) / 4 * P::kStepBytes);
-      std::uintptr_t fetch = end < whole ? address_of(panel + end * P::kStepBytes) : ahead.next;
-      for (std::int64_t step = first; step < end; ++step) {
-        if (part == 0) {
-          __builtin_prefetch(reinterpret_cast<const void*>(fetch), 0, 2);
-          if (P::kStepBytes == 128 && ahead.step > 64) {  // two lines, and nobody helps
-            __builtin_prefetch(reinterpret_cast<const void*>(fetch + 64), 0, 2);
-          }
-          fetch += step % 4 == 3 ? ahead.step - 3 * stream : stream;
-        }
-        unrolled<P::kDepth>(add_input);
-        weights += P::kStepBytes;
-      }
-    }
-    // Inputs that only fill up the last step are left out: 0 times infinity is no zero.
-    if constexpr (P::kDepth == 2) {
-      if (whole < steps) add_input(Index<0>{});
-    }
-    unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-      float* row = sums + r.value * kColumns + part * Simd::kLanes;
-      Simd::store(row, low[r.value]);
-      Simd::store(row + kHalf, high[r.value]);
-    });
-  }
+template <Stored kStored, unsigned kFetched, unsigned kRows = Simd::kMaxRows>
+Tile tile_of(std::int64_t rows) {
+  if (rows == kRows) return tile<kRows, kStored, kFetched>;
+  if constexpr (kRows > 1) return tile_of<kStored, kFetched, kRows - 1>(rows);
+  return nullptr;
 }
 
-template <unsigned kRows, Stored kStored>
-void tile_of(std::int64_t rows, const float* x, const std::byte* panel, std::int64_t depth,
-             Ahead ahead, float* sums) {
-  if (rows == kRows) return tile<kRows, kStored>(x, panel, depth, ahead, sums);
-  if constexpr (kRows > 1) tile_of<kRows - 1, kStored>(rows, x, panel, depth, ahead, sums);
+/// The tile for one of several groups, which share the fetching.
+Tile shared_tile_of(std::int64_t rows, std::int64_t fetched) {
+  switch (fetched) {
+    case 0:
+      return tile_of<Stored::kFloat32, 0>(rows);
+    case 1:
+      return tile_of<Stored::kFloat32, 1>(rows);
+    case 2:
+      return tile_of<Stored::kFloat32, 2>(rows);
+    default:
+      return tile_of<Stored::kFloat32, 4>(rows);
+  }
 }
 
 // ---- Activations: step for step the scalar functions of math.cpp.
@@ -306,32 +213,101 @@ void finish_tile(const Product& p, std::int64_t panel, std::int64_t first_row,
   pack_group(rows, nullptr, num_rows, valid, packed);
 }
 
-template <Stored kStored>
-void run_panels(const Product& p) {
+/// Steps of panel bytes that lie in one block: they are worked on before the next are looked at.
+struct Segment {
+  const std::byte* panel;  ///< of which it is a part
+  std::int64_t first;      ///< step of the panel
+  std::int64_t steps;
+  bool odd;              ///< the last step is half empty
+  std::uintptr_t fetch;  ///< the line to fetch at its beginning: of the next block, page 0
+};
+
+/// Calls f(segment) for the segments of a panel, at most `most_bytes` each (a part of a block).
+template <Stored kStored, class F>
+[[gnu::always_inline]] inline void each_segment(const Product& p, std::int64_t panel,
+                                                std::int64_t most_bytes, const F& f) {
   constexpr std::int64_t kStepBytes = Panel<kStored>::kStepBytes;
   const std::int64_t steps = Panel<kStored>::steps(p.depth);
+  const bool odd = p.depth % Panel<kStored>::kDepth != 0;
   const auto* panels = static_cast<const std::byte*>(p.panels);
-  const Groups groups = groups_of(p.rows);
-  // A single group fetches segment by segment; several share the fetching of the next panel.
-  const std::int64_t segments =
-      groups.count > 1 ? 1 : (steps * kStepBytes + kSegmentBytes - 1) / kSegmentBytes;
-  Ahead ahead{0, (steps + 4 * segments - 1) / (4 * segments) * 4,
-              static_cast<std::uintptr_t>(kStepBytes / groups.count)};
+  const std::int64_t start = panel * steps * kStepBytes;
+  const std::int64_t end_bytes = p.end_panel * steps * kStepBytes;
+  for (std::int64_t first = 0; first < steps;) {
+    const std::int64_t at = start + first * kStepBytes;
+    const std::int64_t end = (at / most_bytes + 1) * most_bytes;
+    const std::int64_t left = steps - first;
+    const std::int64_t fits = (end - at) / kStepBytes;
+    const std::int64_t count = fits < left ? fits : left;
+    const std::int64_t next_block = (at / kBlockBytes + 1) * kBlockBytes;
+    const std::byte* next = panels + next_block;
+    if (next_block >= end_bytes && p.next != nullptr) next = static_cast<const std::byte*>(p.next);
+    f(Segment{
+        panels + start, first, count, odd && count == left,
+        address_of(next) + static_cast<std::uintptr_t>(at % most_bytes * kPageBytes / most_bytes)});
+    first += count;
+  }
+}
+
+/// One group of rows: weights are used as they come.
+template <Stored kStored>
+void run_group(const Product& p) {
   alignas(64) float sums[Simd::kMaxRows * kColumns];
+  const Tile tile = tile_of<kStored, kPages>(p.rows);
   for (std::int64_t i = p.first_panel; i < p.end_panel; ++i) {
-    const std::byte* panel = panels + i * steps * kStepBytes;
-    const void* last = p.next == nullptr ? panel : p.next;
-    const void* next = i + 1 < p.end_panel ? panel + steps * kStepBytes : last;
+    each_segment<kStored>(p, i, kBlockBytes, [&](const Segment& s) {
+      tile(p.x + s.first * Panel<kStored>::kDepth * p.rows,
+           s.panel + s.first * Panel<kStored>::kStepBytes, s.steps, s.odd, s.fetch, s.first == 0,
+           sums);
+    });
+    finish_tile(p, i, 0, p.rows, sums);
+  }
+}
+
+/// Inputs of a segment of which all groups make use before the next: as float32 it stays in the
+/// first cache.
+constexpr std::int64_t kSegmentInputs = 256;
+
+/// Several groups of rows: all of them go through a segment, which is widened once for them.
+template <Stored kStored>
+void run_groups(const Product& p, const Groups& groups) {
+  using P = Panel<kStored>;
+  constexpr std::int64_t kMostBytes = kSegmentInputs / P::kDepth * P::kStepBytes;
+  alignas(64) float sums[kMostRows * kColumns];
+  alignas(64) float wide[kStored == Stored::kFloat32 ? 1 : kSegmentInputs * kColumns];
+  // Pages of the next block a pass: the passes that a block has share them, the first ones first.
+  const std::int64_t passes = kBlockBytes / kMostBytes * groups.count;
+  const std::int64_t fetched = passes >= kPages ? 1 : passes >= kPages / 2 ? 2 : 4;
+  for (std::int64_t i = p.first_panel; i < p.end_panel; ++i) {
+    each_segment<kStored>(p, i, kMostBytes, [&](const Segment& s) {
+      const std::byte* weights = s.panel + s.first * P::kStepBytes;
+      const std::int64_t part =
+          (weights - static_cast<const std::byte*>(p.panels)) % kBlockBytes / kMostBytes;
+      const std::int64_t inputs = s.steps * P::kDepth - (s.odd ? 1 : 0);
+      if constexpr (kStored != Stored::kFloat32) {
+        widen<kStored>(weights, s.steps, wide);
+        weights = reinterpret_cast<const std::byte*>(wide);
+      }
+      for (std::int64_t g = 0; g < groups.count; ++g) {
+        const std::int64_t first = groups.first(g);
+        const std::int64_t rows = groups.first(g + 1) - first;
+        const std::int64_t page = (part * groups.count + g) * fetched;
+        const Tile tile = shared_tile_of(rows, page < kPages ? fetched : 0);
+        tile(p.x + first * p.depth + s.first * P::kDepth * rows, weights, inputs, false,
+             s.fetch + static_cast<std::uintptr_t>(page * kPageBytes), s.first == 0,
+             sums + first * kColumns);
+      }
+    });
     for (std::int64_t g = 0; g < groups.count; ++g) {
-      const std::int64_t share = (steps + 3) / 4 * kStepBytes / groups.count;  // of every quarter
-      ahead.next = address_of(next) + static_cast<std::uintptr_t>(g * share);
       const std::int64_t first = groups.first(g);
-      const std::int64_t num_rows = groups.first(g + 1) - first;
-      tile_of<Simd::kMaxRows, kStored>(num_rows, p.x + first * p.depth, panel, p.depth, ahead,
-                                       sums);
-      finish_tile(p, i, first, num_rows, sums);
+      finish_tile(p, i, first, groups.first(g + 1) - first, sums + first * kColumns);
     }
   }
+}
+
+template <Stored kStored>
+void run_panels(const Product& p) {
+  const Groups groups = groups_of(p.rows);
+  return groups.count == 1 ? run_group<kStored>(p) : run_groups<kStored>(p, groups);
 }
 
 void finish_sums(const Product& p, std::int64_t panel, std::int64_t num_rows, float* sums,

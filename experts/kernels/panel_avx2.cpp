@@ -79,6 +79,7 @@ struct Lanes {
 }  // namespace
 }  // namespace switchyard::experts::panel
 
+#include "experts/kernels/inner.inl"
 #include "experts/kernels/panel.inl"
 #include "experts/kernels/philox.inl"
 

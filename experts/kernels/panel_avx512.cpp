@@ -77,6 +77,7 @@ struct Lanes {
 }  // namespace
 }  // namespace switchyard::experts::panel
 
+#include "experts/kernels/inner_avx512.inl"
 #include "experts/kernels/panel.inl"
 #include "experts/kernels/philox.inl"
 

@@ -103,6 +103,20 @@ TEST(Expert, EveryShapeGivesTheBitsOfTheScalarRestatement) {
   }
 }
 
+TEST(Expert, DepthsThatCrossTheBlocksOfAPanelGiveTheSameBits) {
+  // Blocks are 256 inputs of float32 and 512 of the narrow types; groups are 4, 6 or 12 rows.
+  for (const auto& [hidden, width] : {std::pair{259, 515}, {1031, 17}, {21, 1026}, {512, 256}}) {
+    const ExpertSpec spec{Unit::kGated, Activation::kSilu, hidden, width, true};
+    const Weights weights(spec, 21);
+    for (const DType stored : kStored) {
+      for (const std::int64_t num_rows : {1, 5, 12, 13, 27}) {
+        expect_same_bits(spec, weights.tensors, stored, num_rows, false,
+                         std::to_string(hidden) + " x " + std::to_string(width));
+      }
+    }
+  }
+}
+
 TEST(Expert, EveryUnitAndActivationGivesTheBitsOfTheScalarRestatement) {
   for (const Unit unit : {Unit::kGated, Unit::kPlain, Unit::kTrilinear}) {
     for (const Activation activation :

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inner loop for AVX-512, in assembly, in place of inner.inl. Compilers share
+// the broadcasts of a row between its two multiply-adds, spill sums, or both; one was 2.5 times
+// slower than another with the same source.
+//
+// Sums of row r: zmm2r and zmm(2r + 1). Weights of an input: zmm24 and zmm25. Two rows in three
+// broadcast their value inside the multiply-adds, a load more for an instruction less: a core whose
+// other thread is busy issues three instructions a clock, not six.
+#include "experts/kernels/layout.inl"
+
+namespace switchyard::experts::panel {
+namespace {
+
+/// Adds `rounds` rounds of kSteps steps to sums[r][c]; the first line of kFetched pages is fetched
+/// in the first round, the second in the second.
+template <unsigned kRows, Stored kStored, unsigned kFetched, unsigned kSteps>
+[[gnu::always_inline]] inline void add_rounds(const float*& x, const std::byte*& panel,
+                                              std::uintptr_t& fetch, std::int64_t rounds,
+                                              float* sums) {
+  constexpr int kStepBytes = Panel<kStored>::kStepBytes;
+  __asm__ volatile(
+      // .at_x and .at_w: where the input's values and weights are, from the round's beginning.
+      ".macro sy_load r, low, high\n"
+      ".if \\r < %c[rows]\n"
+      "vmovaps 128*\\r(%[sums]), %%zmm\\low\n"
+      "vmovaps 128*\\r+64(%[sums]), %%zmm\\high\n"
+      ".endif\n"
+      ".endm\n"
+      ".macro sy_store r, low, high\n"
+      ".if \\r < %c[rows]\n"
+      "vmovaps %%zmm\\low, 128*\\r(%[sums])\n"
+      "vmovaps %%zmm\\high, 128*\\r+64(%[sums])\n"
+      ".endif\n"
+      ".endm\n"
+      ".macro sy_shared r, low, high\n"
+      ".if \\r < %c[rows]\n"
+      "vbroadcastss .Lat_x+4*\\r(%[x]), %%zmm28\n"
+      "vfmadd231ps %%zmm28, %%zmm24, %%zmm\\low\n"
+      "vfmadd231ps %%zmm28, %%zmm25, %%zmm\\high\n"
+      ".endif\n"
+      ".endm\n"
+      ".macro sy_embedded r, low, high\n"
+      ".if \\r < %c[rows]\n"
+      "vfmadd231ps .Lat_x+4*\\r(%[x])%{1to16%}, %%zmm24, %%zmm\\low\n"
+      "vfmadd231ps .Lat_x+4*\\r(%[x])%{1to16%}, %%zmm25, %%zmm\\high\n"
+      ".endif\n"
+      ".endm\n"
+      ".macro sy_input\n"
+      "sy_shared 0, 0, 1\n"
+      "sy_embedded 1, 2, 3\n"
+      "sy_embedded 2, 4, 5\n"
+      "sy_shared 3, 6, 7\n"
+      "sy_embedded 4, 8, 9\n"
+      "sy_embedded 5, 10, 11\n"
+      "sy_shared 6, 12, 13\n"
+      "sy_embedded 7, 14, 15\n"
+      "sy_embedded 8, 16, 17\n"
+      "sy_shared 9, 18, 19\n"
+      "sy_embedded 10, 20, 21\n"
+      "sy_embedded 11, 22, 23\n"
+      ".set .Lat_x, .Lat_x+4*%c[rows]\n"
+      ".endm\n"
+      ".macro sy_fetch\n"
+      ".if .Lpage < %c[fetched]\n"
+      "prefetcht1 4096*.Lpage(%[fetch])\n"
+      ".endif\n"
+      ".set .Lpage, .Lpage+1\n"
+      ".endm\n"
+      ".macro sy_rows of:vararg\n"
+      "\\of 0, 0, 1\n"
+      "\\of 1, 2, 3\n"
+      "\\of 2, 4, 5\n"
+      "\\of 3, 6, 7\n"
+      "\\of 4, 8, 9\n"
+      "\\of 5, 10, 11\n"
+      "\\of 6, 12, 13\n"
+      "\\of 7, 14, 15\n"
+      "\\of 8, 16, 17\n"
+      "\\of 9, 18, 19\n"
+      "\\of 10, 20, 21\n"
+      "\\of 11, 22, 23\n"
+      ".endm\n"
+      "sy_rows sy_load\n"
+      ".if %c[stored] == 1\n"
+      "vpternlogd $255, %%zmm29, %%zmm29, %%zmm29\n"
+      "vpslld $16, %%zmm29, %%zmm29\n"
+      ".endif\n"
+      ".p2align 4\n"
+      "1:\n"
+      ".set .Lat_x, 0\n"
+      ".set .Lat_w, 0\n"
+      ".set .Lpage, 0\n"
+      ".rept %c[steps]\n"
+      ".if %c[stored] == 0\n"
+      "vmovaps .Lat_w(%[w]), %%zmm24\n"
+      "vmovaps .Lat_w+64(%[w]), %%zmm25\n"
+      "sy_fetch\n"
+      "sy_fetch\n"
+      "sy_input\n"
+      ".elseif %c[stored] == 1\n"
+      "vmovdqa32 .Lat_w(%[w]), %%zmm26\n"
+      "vmovdqa32 .Lat_w+64(%[w]), %%zmm27\n"
+      "vpslld $16, %%zmm26, %%zmm24\n"
+      "vpslld $16, %%zmm27, %%zmm25\n"
+      "sy_fetch\n"
+      "sy_input\n"
+      "vpandd %%zmm29, %%zmm26, %%zmm24\n"
+      "vpandd %%zmm29, %%zmm27, %%zmm25\n"
+      "sy_fetch\n"
+      "sy_input\n"
+      ".else\n"
+      "vcvtph2ps .Lat_w(%[w]), %%zmm24\n"
+      "vcvtph2ps .Lat_w+32(%[w]), %%zmm25\n"
+      "sy_fetch\n"
+      "sy_input\n"
+      ".endif\n"
+      ".set .Lat_w, .Lat_w+%c[step_bytes]\n"
+      ".endr\n"
+      "add $.Lat_x, %[x]\n"
+      "add $.Lat_w, %[w]\n"
+      "add $64, %[fetch]\n"
+      "dec %[rounds]\n"
+      "jnz 1b\n"
+      "sy_rows sy_store\n"
+      "vzeroupper\n"
+      ".purgem sy_load\n"
+      ".purgem sy_store\n"
+      ".purgem sy_shared\n"
+      ".purgem sy_embedded\n"
+      ".purgem sy_input\n"
+      ".purgem sy_fetch\n"
+      ".purgem sy_rows\n"
+      : [x] "+r"(x), [w] "+r"(panel), [fetch] "+r"(fetch), [rounds] "+r"(rounds)
+      : [sums] "r"(sums), [rows] "i"(kRows), [stored] "i"(static_cast<int>(kStored)),
+        [fetched] "i"(kFetched), [steps] "i"(kSteps), [step_bytes] "i"(kStepBytes)
+      : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
+        "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "xmm16", "xmm17", "xmm18",
+        "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28",
+        "xmm29");
+}
+
+/// As in inner.inl.
+template <unsigned kRows, Stored kStored, unsigned kFetched>
+[[gnu::noinline]] void tile(const float* x, const std::byte* panel, std::int64_t steps, bool odd,
+                            std::uintptr_t fetch, bool fresh, float* sums) {
+  constexpr unsigned kUnit = kUnitBytes / Panel<kStored>::kStepBytes;
+  if (fresh) {
+    for (std::int64_t i = 0; i < std::int64_t{kRows} * kColumns; ++i) sums[i] = 0.0F;
+  }
+  const std::int64_t whole = odd ? steps - 1 : steps;
+  const std::int64_t units = whole / kUnit;
+  const std::int64_t rest = whole % kUnit;
+  if (units > 0) add_rounds<kRows, kStored, kFetched, kUnit>(x, panel, fetch, units, sums);
+  if (rest > 0) add_rounds<kRows, kStored, 0, 1>(x, panel, fetch, rest, sums);
+  if (odd) {
+    alignas(64) float last[2 * kColumns];
+    widen<kStored>(panel, 1, last);
+    const auto* one = reinterpret_cast<const std::byte*>(last);
+    add_rounds<kRows, Stored::kFloat32, 0, 1>(x, one, fetch, 1, sums);
+  }
+}
+}  // namespace
+}  // namespace switchyard::experts::panel
