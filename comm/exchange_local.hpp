@@ -15,6 +15,7 @@ class LocalExchange final : public RoundExchange {
  public:
   LocalExchange(Group& group, Channel channel);
   ~LocalExchange() override;
+  [[nodiscard]] bool shares_addresses() const override { return true; }
 
  private:
   void carry_rows(const Offer& offer) override;

@@ -46,6 +46,12 @@ class Matrix {
   Matrix(std::int64_t rows, std::int64_t cols)
       : rows_(rows), cols_(cols), values_(static_cast<std::size_t>(rows * cols)) {}
 
+  /// Another shape; what it held is lost. Memory is kept, so going back allocates nothing.
+  void reshape(std::int64_t rows, std::int64_t cols) {
+    rows_ = rows;
+    cols_ = cols;
+    values_.resize(static_cast<std::size_t>(rows * cols));
+  }
   [[nodiscard]] std::int64_t rows() const { return rows_; }
   [[nodiscard]] std::int64_t cols() const { return cols_; }
   [[nodiscard]] float* data() { return values_.data(); }

@@ -32,6 +32,12 @@ PackedLinear::PackedLinear(const WeightView& weight, Isa isa)
 }
 
 void PackedLinear::apply(MatrixView<const float> x, MatrixView<float> y) const {
+  AlignedBuffer scratch;
+  apply(x, y, scratch);
+}
+
+void PackedLinear::apply(MatrixView<const float> x, MatrixView<float> y,
+                         AlignedBuffer& packed) const {
   if (x.cols != in_) {
     throw std::invalid_argument("linear: x is " + shape_of(x.rows, x.cols) + ", want " +
                                 shape_of(x.rows, in_));
@@ -41,8 +47,7 @@ void PackedLinear::apply(MatrixView<const float> x, MatrixView<float> y) const {
                                 shape_of(x.rows, out_));
   }
   const panel::Kernels kernels = kernels_of(isa_);
-  AlignedBuffer packed(static_cast<std::size_t>(std::min(x.rows, kRowsAtOnce) * in_) *
-                       sizeof(float));
+  packed.ensure(static_cast<std::size_t>(std::min(x.rows, kRowsAtOnce) * in_) * sizeof(float));
   std::array<const float*, kRowsAtOnce> rows{};
   std::array<float*, kRowsAtOnce> results{};
   for (std::int64_t first = 0; first < x.rows; first += kRowsAtOnce) {

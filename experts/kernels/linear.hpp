@@ -21,6 +21,8 @@ class PackedLinear {
   /// y[r][o] = sum over i, in order, of fma(W[o][i], x[r][i]).
   /// @param x  [rows, in]
   /// @param y  [rows, out]
+  /// @param scratch  grown as needed and reused
+  void apply(MatrixView<const float> x, MatrixView<float> y, AlignedBuffer& scratch) const;
   void apply(MatrixView<const float> x, MatrixView<float> y) const;
 
   [[nodiscard]] std::int64_t in() const { return in_; }

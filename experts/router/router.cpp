@@ -52,43 +52,15 @@ void require_selection_bias(const RouterSpec& spec, const std::vector<float>& bi
   }
 }
 
-Matrix product(const PackedLinear& weight, MatrixView<const float> x) {
-  Matrix y(x.rows, weight.out());
-  weight.apply(x, y.view());
-  return y;
+void product(const PackedLinear& weight, MatrixView<const float> x, Matrix& y,
+             RouterScratch& scratch) {
+  y.reshape(x.rows, weight.out());
+  weight.apply(x, y.view(), scratch.packed);
 }
-
-Matrix second_layer(const PackedLinear& second, Matrix inner) {
-  for (std::int64_t t = 0; t < inner.rows(); ++t) tanh_layer(inner.row(t));
-  return product(second, inner.view());
-}
-
-Matrix attend(const Matrix& query, const Matrix& key, const Matrix& value) {
-  Matrix logits(query.rows(), query.cols());
-  for (std::int64_t t = 0; t < query.rows(); ++t) {
-    attention_logits(query.row(t), key.row(t), value.row(t), logits.row(t));
-  }
-  return logits;
-}
-
-// What one token needs while it is routed; made once a batch.
-struct Workspace {
-  explicit Workspace(const RouterSpec& spec)
-      : transformed(at(spec.all_experts())),
-        work(at(spec.all_experts())),
-        choice(at(spec.all_experts())),
-        weights(at(spec.choice == Choice::kExpertChoice ? 0 : spec.top_k)) {}
-
-  std::vector<double> transformed;  // [experts]
-  std::vector<double> work;         // [experts]
-  std::vector<float> choice;        // [experts]
-  std::vector<double> weights;      // [k]
-  std::vector<std::uint64_t> keys;
-};
 
 // Choice and raw weights of one token, from its scores.
 void choose(const RouterSpec& spec, std::span<const float> bias, std::int64_t token,
-            const Routing& routing, std::span<std::int32_t> chosen, Workspace& space) {
+            const Routing& routing, std::span<std::int32_t> chosen, RouterScratch& space) {
   if (spec.choice == Choice::kSparseMixer) {
     return choose_sparsemixer(double{spec.sparsemixer_jitter}, space.transformed, chosen,
                               space.weights);
@@ -122,36 +94,67 @@ Router::Router(const RouterSpec& spec, const RouterTensors& tensors, Isa isa)
 }
 
 Routing Router::route(MatrixView<const float> tokens) const {
-  if (tokens.rows == 0) return route_logits(Matrix(0, spec_.all_experts()));
+  Routing routing;
+  RouterScratch scratch;
+  route(tokens, routing, scratch);
+  return routing;
+}
+
+Routing Router::route_logits(Matrix logits) const {
+  if (logits.rows() > 0) {
+    require_shape("logits", logits.rows(), logits.cols(), logits.rows(), spec_.all_experts());
+  }
+  Routing routing;
+  RouterScratch scratch;
+  routing.logits = std::move(logits);
+  route_logits(routing, scratch);
+  return routing;
+}
+
+void Router::route(MatrixView<const float> tokens, Routing& routing, RouterScratch& scratch) const {
+  Matrix& logits = routing.logits;
+  if (tokens.rows == 0) {
+    logits.reshape(0, spec_.all_experts());
+    return route_logits(routing, scratch);
+  }
   require_shape("tokens", tokens.rows, tokens.cols, tokens.rows, spec_.hidden);
-  Matrix logits = product(first_, tokens);
-  if (spec_.logits == Logits::kMlpTanh) logits = second_layer(second_, std::move(logits));
-  if (spec_.logits == Logits::kAttention) {
-    logits = attend(logits, product(second_, tokens), product(third_, tokens));
+  if (spec_.logits == Logits::kMlpTanh) {
+    product(first_, tokens, scratch.inner, scratch);
+    for (std::int64_t t = 0; t < tokens.rows; ++t) tanh_layer(scratch.inner.row(t));
+    product(second_, scratch.inner.view(), logits, scratch);
+  } else if (spec_.logits == Logits::kAttention) {
+    product(first_, tokens, scratch.inner, scratch);
+    product(second_, tokens, scratch.key, scratch);
+    product(third_, tokens, scratch.value, scratch);
+    logits.reshape(tokens.rows, scratch.inner.cols());
+    for (std::int64_t t = 0; t < tokens.rows; ++t) {
+      attention_logits(scratch.inner.row(t), scratch.key.row(t), scratch.value.row(t),
+                       logits.row(t));
+    }
+  } else {
+    product(first_, tokens, logits, scratch);
   }
   for (std::int64_t t = 0; !bias_.empty() && t < tokens.rows; ++t) {
     const std::span<float> row = logits.row(t);
     for (std::size_t e = 0; e < row.size(); ++e) row[e] += bias_[e];
   }
-  return route_logits(std::move(logits));
+  route_logits(routing, scratch);
 }
 
-Routing Router::route_logits(Matrix logits) const {
-  const std::int64_t tokens = logits.rows();
-  if (tokens > 0) {
-    require_shape("logits", tokens, logits.cols(), tokens, spec_.all_experts());
-  }
+void Router::route_logits(Routing& routing, RouterScratch& space) const {
+  const std::int64_t tokens = routing.logits.rows();
   const bool slots_later = spec_.choice == Choice::kExpertChoice;
   const std::int64_t k = slots_later ? 0 : spec_.top_k;
-  Routing routing;
-  routing.logits = std::move(logits);
-  routing.scores = Matrix(tokens, spec_.all_experts());
+  const std::size_t experts = at(spec_.all_experts());
+  routing.scores.reshape(tokens, spec_.all_experts());
   routing.offsets.resize(at(tokens + 1));
   for (std::int64_t t = 0; t <= tokens; ++t) routing.offsets[at(t)] = t * k;
   routing.experts.resize(at(tokens * k));
   routing.weights.resize(at(tokens * k));
-
-  Workspace space(spec_);
+  space.transformed.resize(experts);
+  space.work.resize(experts);
+  space.choice.resize(experts);
+  space.weights.resize(at(k));
   for (std::int64_t t = 0; t < tokens; ++t) {
     const std::span<const float> row = std::as_const(routing.logits).row(t);
     check_logits(t, row, k);
@@ -163,6 +166,5 @@ Routing Router::route_logits(Matrix logits) const {
     normalise(spec_, space.weights);
     scale_weights(spec_, space.weights, std::span(routing.weights).subspan(at(t * k), at(k)));
   }
-  return routing;
 }
 }  // namespace switchyard::experts

@@ -21,6 +21,19 @@ void validate(const RouterSpec& spec);
 /// The spec as a sentence: "softmax > top-8 of 64 > weights raw". For reports and `models show`.
 [[nodiscard]] std::string describe(const RouterSpec& spec);
 
+/// What a router needs while it works, kept from batch to batch so that nothing is allocated.
+struct RouterScratch {
+  std::vector<double> transformed;  ///< [experts]
+  std::vector<double> work;         ///< [experts]
+  std::vector<float> choice;        ///< [experts]
+  std::vector<double> weights;      ///< [k]
+  std::vector<std::uint64_t> keys;
+  Matrix inner;  ///< kMlpTanh, kAttention: what the logits are made of
+  Matrix key;
+  Matrix value;
+  AlignedBuffer packed;
+};
+
 class Router {
  public:
   /// Copies (packs) the weights; the source may go.
@@ -34,6 +47,7 @@ class Router {
   /// @throws std::invalid_argument  "token 17: logit of expert 3 is nan, want a finite number or
   /// -inf"
   /// @throws std::invalid_argument  "token 17: 1 of 8 logits are finite, want at least 2"
+  void route(MatrixView<const float> tokens, Routing& routing, RouterScratch& scratch) const;
   [[nodiscard]] Routing route(MatrixView<const float> tokens) const;
 
   /// The same from given logits [tokens, all experts], for tests and for callers with their own.
@@ -42,6 +56,8 @@ class Router {
   [[nodiscard]] const RouterSpec& spec() const { return spec_; }
 
  private:
+  void route_logits(Routing& routing, RouterScratch& scratch) const;
+
   RouterSpec spec_;
   std::vector<float> bias_;
   std::vector<float> selection_bias_;

@@ -12,23 +12,27 @@
 namespace switchyard::runtime {
 namespace {
 /// The network over all rows, in blocks that threads can share.
-experts::Matrix run_dense(const experts::PackedExpert& network,
-                          experts::MatrixView<const float> tokens, Workers& workers,
-                          std::vector<experts::AlignedBuffer>& scratch) {
-  experts::Matrix out(tokens.rows, tokens.cols);
-  const std::int64_t block = workers.threads() == 1 ? std::max<std::int64_t>(tokens.rows, 1) : 96;
-  workers.run((tokens.rows + block - 1) / block, [&](std::int64_t i, int thread) {
-    const std::int64_t first = i * block;
-    const std::int64_t count = std::min(block, tokens.rows - first);
-    std::vector<const float*> rows;
-    std::vector<float*> results;
-    for (std::int64_t t = first; t < first + count; ++t) {
-      rows.push_back(tokens.row(t).data());
-      results.push_back(out.row(t).data());
-    }
-    network.run(rows, {}, results, scratch[static_cast<std::size_t>(thread)]);
-  });
-  return out;
+void run_network(const experts::PackedExpert& network, experts::MatrixView<const float> tokens,
+                 experts::Matrix& out, AlwaysOnWork& work, Workers& workers,
+                 std::vector<experts::AlignedBuffer>& scratch) {
+  const auto count = static_cast<std::size_t>(tokens.rows);
+  out.reshape(tokens.rows, tokens.cols);
+  work.rows.resize(count);
+  work.results.resize(count);
+  for (std::size_t t = 0; t < count; ++t) {
+    work.rows[t] = tokens.row(static_cast<std::int64_t>(t)).data();
+    work.results[t] = out.row(static_cast<std::int64_t>(t)).data();
+  }
+  if (workers.threads() == 1) return network.run(work.rows, {}, work.results, scratch[0]);
+  constexpr std::size_t kBlock = 96;
+  workers.run(static_cast<std::int64_t>((count + kBlock - 1) / kBlock),
+              [&](std::int64_t i, int thread) {
+                const std::size_t first = static_cast<std::size_t>(i) * kBlock;
+                const std::size_t rows = std::min(kBlock, count - first);
+                network.run(std::span(work.rows).subspan(first, rows), {},
+                            std::span(work.results).subspan(first, rows),
+                            scratch[static_cast<std::size_t>(thread)]);
+              });
 }
 
 /// a[t] += factor[t] * b[t]; no factors: 1.
@@ -44,15 +48,17 @@ void add_rows(experts::MatrixView<float> a, experts::MatrixView<const float> b,
 }  // namespace
 
 AlwaysOn::AlwaysOn(const experts::BlockSpec& spec, experts::WeightSource& source,
-                   experts::DType stored, experts::Isa isa)
+                   const ExpertStore& store)
     : dense_mode_(spec.dense_mode) {
   if (spec.shared) {
-    shared_.emplace_back(*spec.shared, source.shared(), stored, isa);
+    shared_.emplace_back(*spec.shared, source.shared(), store.stored, store.isa, store.math);
     if (spec.shared_gate == experts::SharedGate::kSigmoid) {
-      shared_gate_ = experts::PackedLinear(source.shared_gate(), isa);
+      shared_gate_ = experts::PackedLinear(source.shared_gate(), store.isa);
     }
   }
-  if (spec.dense) dense_.emplace_back(*spec.dense, source.dense(), stored, isa);
+  if (spec.dense) {
+    dense_.emplace_back(*spec.dense, source.dense(), store.stored, store.isa, store.math);
+  }
   if (spec.output_bias) {
     output_bias_ = source.output_bias();
     if (output_bias_.size() != static_cast<std::size_t>(spec.expert.hidden)) {
@@ -62,41 +68,37 @@ AlwaysOn::AlwaysOn(const experts::BlockSpec& spec, experts::WeightSource& source
   }
 }
 
-void AlwaysOn::add(experts::MatrixView<const float> tokens, experts::MatrixView<float> out,
-                   Workers& workers, std::vector<experts::AlignedBuffer>& scratch) const {
-  if (!shared_.empty()) add_shared(tokens, out, workers, scratch);
-  if (!output_bias_.empty()) {
-    for (std::int64_t t = 0; t < out.rows; ++t) {
-      const auto row = out.row(t);
-      for (std::size_t c = 0; c < row.size(); ++c) row[c] += output_bias_[c];
-    }
+void AlwaysOn::prepare(experts::MatrixView<const float> tokens, AlwaysOnWork& work,
+                       Workers& workers, std::vector<experts::AlignedBuffer>& scratch) const {
+  if (!shared_.empty()) {
+    run_network(shared_[0], tokens, work.shared, work, workers, scratch);
+    work.gates.resize(shared_gate_.empty() ? 0 : static_cast<std::size_t>(tokens.rows));
   }
-  if (!dense_.empty()) add_dense(tokens, out, workers, scratch);
-}
-
-void AlwaysOn::add_shared(experts::MatrixView<const float> tokens, experts::MatrixView<float> out,
-                          Workers& workers, std::vector<experts::AlignedBuffer>& scratch) const {
-  const experts::Matrix result = run_dense(shared_[0], tokens, workers, scratch);
-  std::vector<float> gates;
   if (!shared_gate_.empty()) {
-    gates.resize(static_cast<std::size_t>(tokens.rows));
-    shared_gate_.apply(tokens, {gates.data(), tokens.rows, 1});
-    for (float& gate : gates) {
+    shared_gate_.apply(tokens, {work.gates.data(), tokens.rows, 1}, work.gate_scratch);
+    for (float& gate : work.gates) {
       gate = static_cast<float>(1.0 / (1.0 + experts::portable::exp(-static_cast<double>(gate))));
     }
   }
-  add_rows(out, result.view(), gates);
+  if (dense_.empty() || dense_mode_ != experts::DenseMode::kParallel) return;
+  run_network(dense_[0], tokens, work.dense, work, workers, scratch);
 }
 
-void AlwaysOn::add_dense(experts::MatrixView<const float> tokens, experts::MatrixView<float> out,
-                         Workers& workers, std::vector<experts::AlignedBuffer>& scratch) const {
-  if (dense_mode_ == experts::DenseMode::kParallel) {
-    add_rows(out, run_dense(dense_[0], tokens, workers, scratch).view(), {});
-    return;
+void AlwaysOn::add(experts::MatrixView<const float> tokens, experts::MatrixView<float> out,
+                   AlwaysOnWork& work, Workers& workers,
+                   std::vector<experts::AlignedBuffer>& scratch) const {
+  if (!shared_.empty()) add_rows(out, work.shared.view(), work.gates);
+  for (std::int64_t t = 0; !output_bias_.empty() && t < out.rows; ++t) {
+    const auto row = out.row(t);
+    for (std::size_t c = 0; c < row.size(); ++c) row[c] += output_bias_[c];
   }
-  experts::Matrix normed(tokens.rows, tokens.cols);
-  rms_norm_sum(tokens, out, normed.view());
-  add_rows(out, run_dense(dense_[0], normed.view(), workers, scratch).view(), {});
+  if (dense_.empty()) return;
+  if (dense_mode_ != experts::DenseMode::kParallel) {
+    work.normed.reshape(tokens.rows, tokens.cols);
+    rms_norm_sum(tokens, out, work.normed.view());
+    run_network(dense_[0], work.normed.view(), work.dense, work, workers, scratch);
+  }
+  add_rows(out, work.dense.view(), {});
 }
 
 std::int64_t AlwaysOn::bytes() const {

@@ -8,33 +8,43 @@
 #include "experts/ffn.hpp"
 #include "experts/kernels/linear.hpp"
 #include "experts/tensor.hpp"
+#include "runtime/layer/shard.hpp"
 #include "runtime/layer/workers.hpp"
 
 namespace switchyard::runtime {
 
+/// Results on their way, and memory that is kept from call to call.
+struct AlwaysOnWork {
+  experts::Matrix shared;          ///< [tokens, hidden]
+  experts::Matrix dense;           ///< [tokens, hidden]
+  experts::Matrix normed;          ///< [tokens, hidden]
+  std::vector<float> gates;        ///< [tokens] or none
+  std::vector<const float*> rows;  ///< [tokens]
+  std::vector<float*> results;     ///< [tokens]
+  experts::AlignedBuffer gate_scratch;
+};
+
 class AlwaysOn {
  public:
-  AlwaysOn(const experts::BlockSpec& spec, experts::WeightSource& source, experts::DType stored,
-           experts::Isa isa);
+  AlwaysOn(const experts::BlockSpec& spec, experts::WeightSource& source, const ExpertStore& store);
 
   [[nodiscard]] bool empty() const {
     return shared_.empty() && dense_.empty() && output_bias_.empty();
   }
 
-  /// out += shared (times its gate) + bias + dense, in this order.
+  /// Computes what depends on the tokens alone: worth doing while rows are on their way.
+  void prepare(experts::MatrixView<const float> tokens, AlwaysOnWork& work, Workers& workers,
+               std::vector<experts::AlignedBuffer>& scratch) const;
+  /// out += shared (times its gate) + bias + dense, in this order. After prepare() of these tokens.
   /// @param tokens  [tokens, hidden]
   /// @param out     [tokens, hidden]; holds the sum over slots
   void add(experts::MatrixView<const float> tokens, experts::MatrixView<float> out,
-           Workers& workers, std::vector<experts::AlignedBuffer>& scratch) const;
+           AlwaysOnWork& work, Workers& workers,
+           std::vector<experts::AlignedBuffer>& scratch) const;
 
   [[nodiscard]] std::int64_t bytes() const;
 
  private:
-  void add_shared(experts::MatrixView<const float> tokens, experts::MatrixView<float> out,
-                  Workers& workers, std::vector<experts::AlignedBuffer>& scratch) const;
-  void add_dense(experts::MatrixView<const float> tokens, experts::MatrixView<float> out,
-                 Workers& workers, std::vector<experts::AlignedBuffer>& scratch) const;
-
   std::vector<experts::PackedExpert> shared_;  ///< none or one
   experts::PackedLinear shared_gate_;
   std::vector<experts::PackedExpert> dense_;  ///< none or one

@@ -18,20 +18,19 @@ experts::Matrix Coordinator::step(std::int64_t step, std::int64_t first,
                                   const GivenRouting& given) {
   group_.deadline().at({.step = step, .layer = -1, .phase = "start"});
   const TimelineSpan whole(timeline_, EventKind::kStep, "step", group_.deadline());
-  experts::Matrix input;
-  experts::Matrix output;
+  experts::Matrix output(tokens.rows, tokens.cols);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     if (i > 0) {
-      experts::Matrix next(tokens.rows, tokens.cols);
+      experts::Matrix& next = inputs_[i % 2];  // the other one is what is read
+      next.reshape(tokens.rows, tokens.cols);
       rms_norm_sum(tokens, output.view(), next.view());
-      input = std::move(next);
-      tokens = input.view();
+      tokens = next.view();
     }
     const TimelineSpan one(timeline_, EventKind::kLayer, "layer", group_.deadline());
     const std::optional<LayerStats> before =
         timeline_ == nullptr ? std::nullopt : std::optional(layers_[i]->stats());
-    experts::Routing routing = layers_[i]->route(tokens, first);
-    output = layers_[i]->forward(tokens, given ? given(i, step) : routing);
+    layers_[i]->route(tokens, first, routing_);
+    layers_[i]->forward(tokens, given ? given(i, step) : routing_, output.view());
     if (before) count(*layers_[i], *before);
   }
   group_.deadline().at({.step = step, .layer = -1, .phase = "end of step"});

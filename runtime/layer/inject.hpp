@@ -4,8 +4,9 @@
 /// Wrong results on demand: a checker that never fails proves nothing. Off unless asked for.
 #include <string_view>
 
-#include "runtime/layer/dispatch.hpp"
+#include "runtime/layer/arrivals.hpp"
 #include "runtime/layer/moe_layer.hpp"
+#include "runtime/layer/plan.hpp"
 
 namespace switchyard::runtime {
 

@@ -48,47 +48,92 @@ void require_sound(const experts::Routing& routing, std::int64_t tokens) {
   }
 }
 
-LayerWeights load_together(comm::Group& group, const experts::BlockSpec& spec,
+/// Room for every rank's experts in memory that their node shares, if it shares its work.
+std::unique_ptr<comm::SharedMemory> share_weights(comm::Group& group, const Engine& engine,
+                                                  const experts::BlockSpec& spec,
+                                                  const Placement& placement,
+                                                  experts::DType stored) {
+  if (!engine.board.shared()) return nullptr;
+  std::int64_t most = 1;
+  for (int rank = 0; rank < group.size(); ++rank) {
+    most = std::max(most, static_cast<std::int64_t>(placement.experts_of(rank).size()));
+  }
+  return group.share(most * experts::PackedExpert::packed_bytes(spec.expert, stored));
+}
+
+LayerWeights load_together(comm::Group& group, const Engine& engine, const experts::BlockSpec& spec,
                            experts::WeightSource& source, const Placement& placement,
                            const LayerOptions& options) {
+  const ExpertStore store{.stored = options.stored, .isa = options.isa, .math = options.math};
   std::optional<LayerWeights> weights;
+  together(group, [&] { require_fit(placement, group, spec); });
+  auto memory = share_weights(group, engine, spec, placement, options.stored);
   together(group, [&] {
-    require_fit(placement, group, spec);
     weights.emplace(LayerWeights{
         .router = experts::Router(spec.router, source.router(), options.isa),
-        .shard = Shard(spec.expert, source, placement, group.rank(), options.stored, options.isa),
-        .always_on = AlwaysOn(spec, source, options.stored, options.isa),
-        .workers = std::make_unique<Workers>(options.threads)});
+        .shard = Shard(spec.expert, source, placement, group.rank(), store, std::move(memory)),
+        .always_on = AlwaysOn(spec, source, store)});
   });
+  weights->shard.see_mates(group.nodes(), placement, group.rank());
   return std::move(*weights);
+}
+
+std::shared_ptr<Engine> engine_or_own(std::shared_ptr<Engine> given, comm::Group& group,
+                                      const LayerOptions& options) {
+  if (given) return given;
+  return std::make_shared<Engine>(group, EngineOptions{.transport = options.transport,
+                                                       .threads = options.threads,
+                                                       .node_queue = options.node_queue,
+                                                       .timeline = options.timeline});
 }
 }  // namespace
 
 MoeLayer::MoeLayer(comm::Group& group, const experts::BlockSpec& spec,
                    experts::WeightSource& source, const Placement& placement,
-                   const LayerOptions& options)
+                   const LayerOptions& options, std::shared_ptr<Engine> engine)
     : group_(group),
       spec_(spec),
       options_(options),
       placement_(placement),
-      weights_(load_together(group, spec, source, placement, options)),
-      scratch_(static_cast<std::size_t>(options.threads)),
-      exchange_(comm::make_exchange(group, options.transport)) {
+      engine_(engine_or_own(std::move(engine), group, options)),
+      weights_(load_together(group, *engine_, spec, source, placement, options)) {
   reset_stats();
 }
 
 experts::Matrix MoeLayer::forward(experts::MatrixView<const float> tokens) {
   require_shape(tokens);
-  return forward(tokens, route(tokens));
+  experts::Matrix out(tokens.rows, tokens.cols);
+  forward(tokens, out.view());
+  return out;
+}
+
+experts::Matrix MoeLayer::forward(experts::MatrixView<const float> tokens,
+                                  const experts::Routing& routing) {
+  require_shape(tokens);
+  experts::Matrix out(tokens.rows, tokens.cols);
+  forward(tokens, routing, out.view());
+  return out;
+}
+
+void MoeLayer::forward(experts::MatrixView<const float> tokens, experts::MatrixView<float> out) {
+  require_out(tokens, out);
+  route(tokens, 0, engine_->routing);
+  forward(tokens, engine_->routing, out);
 }
 
 experts::Routing MoeLayer::route(experts::MatrixView<const float> tokens,
                                  std::int64_t first_token) {
+  experts::Routing routing;
+  route(tokens, first_token, routing);
+  return routing;
+}
+
+void MoeLayer::route(experts::MatrixView<const float> tokens, std::int64_t first_token,
+                     experts::Routing& routing) {
   require_shape(tokens);
   const PhaseTimer timer = enter(Phase::kRoute);
-  experts::Routing routing;
   try {
-    routing = weights_.router.route(tokens);
+    weights_.router.route(tokens, routing, engine_->router);
   } catch (const std::invalid_argument& error) {
     throw std::invalid_argument("rank " + std::to_string(group_.rank()) + ", layer " +
                                 std::to_string(options_.layer) + ", its tokens counted from " +
@@ -102,27 +147,28 @@ experts::Routing MoeLayer::route(experts::MatrixView<const float> tokens,
     }
   }
   if (options_.inject == Inject::kRouter) spoil_routing(routing, spec_.router.all_experts());
-  return routing;
 }
 
-experts::Matrix MoeLayer::forward(experts::MatrixView<const float> tokens,
-                                  const experts::Routing& routing) {
-  require_shape(tokens);
+void MoeLayer::forward(experts::MatrixView<const float> tokens, const experts::Routing& routing,
+                       experts::MatrixView<float> out) {
+  require_out(tokens, out);
   require_sound(routing, tokens.rows);
-  experts::Matrix out(tokens.rows, tokens.cols);
+  const std::int64_t wire_bytes = engine_->exchange->traffic().wire_bytes;
+  const double task_seconds = engine_->ffn.task_seconds();
   const std::int64_t chunk = options_.chunk_tokens > 0 ? options_.chunk_tokens : tokens.rows;
   std::int64_t first = 0;
   for (bool more = true; more;) {
     const std::int64_t count = std::min(chunk, tokens.rows - first);
-    more = forward_chunk(tokens, routing, first, count, out.view());
+    more = forward_chunk(tokens, routing, first, count, out);
     first += count;
   }
   if (!weights_.always_on.empty()) {
     const PhaseTimer timer = enter(Phase::kAlwaysOn);
-    weights_.always_on.add(tokens, out.view(), *weights_.workers, scratch_);
+    weights_.always_on.add(tokens, out, engine_->always_on, engine_->ffn.workers(),
+                           engine_->ffn.scratch());
   }
-  stats_.wire_bytes = exchange_->traffic().wire_bytes - wire_bytes_before_;
-  return out;
+  stats_.wire_bytes += engine_->exchange->traffic().wire_bytes - wire_bytes;
+  stats_.task_seconds += engine_->ffn.task_seconds() - task_seconds;
 }
 
 bool MoeLayer::forward_chunk(experts::MatrixView<const float> tokens,
@@ -130,30 +176,36 @@ bool MoeLayer::forward_chunk(experts::MatrixView<const float> tokens,
                              std::int64_t count, experts::MatrixView<float> out) {
   const bool gates = spec_.router.gate_on == experts::GateOn::kInput;
   const auto chunk = tokens.slice(first, count);
-
-  DispatchPlan plan;
+  Engine& engine = *engine_;
+  const int stages = engine.exchange->stages();
   {
     const PhaseTimer timer = enter(Phase::kPlan);
-    plan =
-        make_plan(routing, placement_, group_.rank(), first, count, spec_.router.identity, gates);
-    if (options_.inject == Inject::kPlan) spoil_plan(plan);
-    count_plan(plan, routing, first);
+    make_plan(routing, placement_, group_.rank(), first, count, spec_.router.identity, gates,
+              engine.plan, engine.planner);
+    if (stages > 1) engine.cutter.cut(engine.plan, placement_, stages);
+    if (options_.inject == Inject::kPlan) spoil_plan(engine.plan);
+    count_plan(engine.plan, routing, first);
   }
   Arrivals arrivals;
   {
     const PhaseTimer timer = enter(Phase::kDispatch);
-    arrivals =
-        dispatch(*exchange_, plan, weights_.shard, chunk, gates, first + count < tokens.rows);
+    arrivals = dispatch(engine, weights_.shard, placement_.experts_of(group_.rank()), chunk, gates,
+                        first + count < tokens.rows);
     count_arrivals(arrivals);
+  }
+  if (first == 0 && !weights_.always_on.empty()) {  // while rows are on their way
+    const PhaseTimer timer = enter(Phase::kAlwaysOn);
+    weights_.always_on.prepare(tokens, engine.always_on, engine.ffn.workers(),
+                               engine.ffn.scratch());
   }
   {
     const PhaseTimer timer = enter(Phase::kExperts);
-    grouped_ffn(weights_.shard, arrivals, *weights_.workers, scratch_);
+    engine.ffn.run(*engine.exchange, weights_.shard, engine.board, stages);
     if (options_.inject == Inject::kKernel) spoil_results(arrivals, tokens.cols);
   }
   {
     const PhaseTimer timer = enter(Phase::kCombine);
-    combine(*exchange_, plan, routing, first, chunk, gates, out.slice(first, count));
+    combine(engine, routing, first, chunk, gates, out.slice(first, count));
     if (options_.inject == Inject::kCombine) spoil_sum(out.slice(first, count));
   }
   return arrivals.more;
@@ -184,7 +236,6 @@ void MoeLayer::reset_stats() {
   stats_ = {};
   stats_.computed.assign(static_cast<std::size_t>(spec_.router.experts), 0);
   stats_.load.assign(static_cast<std::size_t>(spec_.router.all_experts()), 0);
-  wire_bytes_before_ = exchange_->traffic().wire_bytes;
 }
 
 PhaseTimer MoeLayer::enter(Phase phase) {
@@ -193,6 +244,15 @@ PhaseTimer MoeLayer::enter(Phase phase) {
   position.phase = name_of(phase);
   group_.deadline().at(position);
   return {stats_.phases, phase, group_.deadline(), options_.timeline};
+}
+
+void MoeLayer::require_out(experts::MatrixView<const float> tokens,
+                           experts::MatrixView<float> out) const {
+  require_shape(tokens);
+  if (out.rows == tokens.rows && out.cols == tokens.cols) return;
+  throw std::invalid_argument("forward: out is [" + std::to_string(out.rows) + ", " +
+                              std::to_string(out.cols) + "], want [" + std::to_string(tokens.rows) +
+                              ", " + std::to_string(tokens.cols) + "]");
 }
 
 void MoeLayer::require_shape(experts::MatrixView<const float> tokens) const {

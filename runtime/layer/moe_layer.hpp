@@ -13,6 +13,7 @@
 #include "experts/router/router.hpp"
 #include "runtime/layer/always_on.hpp"
 #include "runtime/layer/dispatch.hpp"
+#include "runtime/layer/engine.hpp"
 #include "runtime/layer/plan.hpp"
 #include "runtime/layer/shard.hpp"
 #include "runtime/layer/workers.hpp"
@@ -29,7 +30,9 @@ struct LayerOptions {
   std::string transport = "auto";
   experts::DType stored = experts::DType::kFloat32;  ///< type of the packed expert weights
   experts::Isa isa = experts::best_isa();
-  int threads = 1;                ///< that compute, a rank; changes no bit
+  experts::Math math = experts::Math::kFloat32;  ///< what products are computed in
+  int threads = 1;                               ///< that compute, a rank; changes no bit
+  bool node_queue = true;         ///< ranks of a node take each other's tasks, where they can
   std::int64_t chunk_tokens = 0;  ///< most tokens a rank sends in one round; 0: all at once
   bool rank_local_rule = false;   ///< capacity over this rank's tokens only: gives law 1 up
   std::int64_t layer = 0;         ///< number in messages and deadlines
@@ -42,10 +45,9 @@ struct LayerWeights {
   experts::Router router;
   Shard shard;
   AlwaysOn always_on;
-  std::unique_ptr<Workers> workers;
 };
 
-/// Collective over the group from construction to destruction; the group must outlive it. Several
+/// Collective over the group from construction on; the group must outlive it. Several
 /// layers may share a group, as long as every rank calls them in the same order.
 class MoeLayer {
  public:
@@ -53,8 +55,11 @@ class MoeLayer {
   /// which may go afterwards.
   /// @throws comm::CollectiveError  on every rank, if any rank's spec, weights or placement do not
   ///         fit each other or cannot be read: the lowest such rank's words
+  /// @param engine  shared by layers that are called in turn; none: the layer makes its own, with
+  ///                the transport, threads, queue and timeline of the options
   MoeLayer(comm::Group& group, const experts::BlockSpec& spec, experts::WeightSource& source,
-           const Placement& placement, const LayerOptions& options = {});
+           const Placement& placement, const LayerOptions& options = {},
+           std::shared_ptr<Engine> engine = nullptr);
 
   /// y = MoE(x) for this rank's tokens, however many each rank has.
   /// @param tokens  [tokens, hidden]
@@ -65,14 +70,22 @@ class MoeLayer {
   /// @throws std::invalid_argument  a routing that contradicts itself (before any message)
   [[nodiscard]] experts::Matrix forward(experts::MatrixView<const float> tokens,
                                         const experts::Routing& routing);
+  /// The same into the caller's rows [tokens, hidden], which may not overlap `tokens`. After a few
+  /// calls of like size nothing is allocated any more.
+  void forward(experts::MatrixView<const float> tokens, experts::MatrixView<float> out);
+  void forward(experts::MatrixView<const float> tokens, const experts::Routing& routing,
+               experts::MatrixView<float> out);
   /// Experts and weights for this rank's tokens, batch rules included. Collective if there is one.
   /// @param first_token  number of the first one in the whole batch, for messages
   [[nodiscard]] experts::Routing route(experts::MatrixView<const float> tokens,
                                        std::int64_t first_token = 0);
+  /// The same into a routing that is used again and again.
+  void route(experts::MatrixView<const float> tokens, std::int64_t first_token,
+             experts::Routing& routing);
 
   [[nodiscard]] const experts::BlockSpec& spec() const { return spec_; }
   [[nodiscard]] const Placement& placement() const { return placement_; }
-  [[nodiscard]] std::string_view transport() const { return exchange_->name(); }
+  [[nodiscard]] std::string_view transport() const { return engine_->exchange->name(); }
   [[nodiscard]] const LayerStats& stats() const { return stats_; }
   void reset_stats();
   /// Packed weights on this rank.
@@ -88,16 +101,15 @@ class MoeLayer {
   void count_arrivals(const Arrivals& arrivals);
   /// From here to the end of the timer's scope this rank is in `phase` of this layer.
   [[nodiscard]] PhaseTimer enter(Phase phase);
+  void require_out(experts::MatrixView<const float> tokens, experts::MatrixView<float> out) const;
   void require_shape(experts::MatrixView<const float> tokens) const;
 
   comm::Group& group_;
   experts::BlockSpec spec_;
   LayerOptions options_;
   Placement placement_;
+  std::shared_ptr<Engine> engine_;
   LayerWeights weights_;
-  std::vector<experts::AlignedBuffer> scratch_;
-  std::unique_ptr<comm::Exchange> exchange_;
   LayerStats stats_;
-  std::int64_t wire_bytes_before_ = 0;
 };
 }  // namespace switchyard::runtime

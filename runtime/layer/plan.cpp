@@ -52,18 +52,29 @@ void check(const experts::Routing& routing, std::int64_t slot, std::int64_t toke
 
 DispatchPlan make_plan(const experts::Routing& routing, const Placement& placement, int rank,
                        std::int64_t first, std::int64_t count, std::int64_t identity, bool gates) {
+  DispatchPlan plan;
+  PlanScratch scratch;
+  make_plan(routing, placement, rank, first, count, identity, gates, plan, scratch);
+  return plan;
+}
+
+void make_plan(const experts::Routing& routing, const Placement& placement, int rank,
+               std::int64_t first, std::int64_t count, std::int64_t identity, bool gates,
+               DispatchPlan& plan, PlanScratch& scratch) {
   const auto ranks = at(placement.ranks());
   const std::int64_t all_experts = placement.experts() + identity;
   const std::int64_t first_slot = routing.offsets[at(first)];
   const std::int64_t slots = routing.offsets[at(first + count)] - first_slot;
 
-  DispatchPlan plan;
+  plan.counts = {};
   plan.counts.tokens = count;
   plan.counts.slots = slots;
-  std::vector<std::int32_t> host_of(at(slots));
-  std::vector<std::int64_t> rows_for(ranks, 0);
-  std::vector<std::int64_t> results_for(ranks, 0);
-  std::vector<std::int64_t> last_token(ranks, -1);
+  auto& [host_of, rows_for, last_token, next_row, next_result] = scratch;
+  auto& results_for = plan.offer.results;
+  host_of.resize(at(slots));
+  rows_for.assign(ranks, 0);
+  results_for.assign(ranks, 0);
+  last_token.assign(ranks, -1);
   for (std::int64_t token = first; token < first + count; ++token) {
     const std::int64_t begin = routing.offsets[at(token)];
     const std::int64_t end = routing.offsets[at(token + 1)];
@@ -83,7 +94,6 @@ DispatchPlan make_plan(const experts::Routing& routing, const Placement& placeme
     }
   }
 
-  plan.offer.results = results_for;
   plan.offer.row_offsets.assign(ranks + 1, 0);
   plan.offer.note_offsets.assign(ranks + 1, 0);
   plan.result_offsets.assign(ranks + 1, 0);
@@ -101,9 +111,8 @@ DispatchPlan make_plan(const experts::Routing& routing, const Placement& placeme
   plan.result_slots.resize(at(plan.counts.computed));
 
   std::fill(last_token.begin(), last_token.end(), -1);
-  std::vector<std::int64_t> next_row(plan.offer.row_offsets.begin(),
-                                     plan.offer.row_offsets.end() - 1);
-  std::vector<std::int64_t> next_result(plan.result_offsets.begin(), plan.result_offsets.end() - 1);
+  next_row.assign(plan.offer.row_offsets.begin(), plan.offer.row_offsets.end() - 1);
+  next_result.assign(plan.result_offsets.begin(), plan.result_offsets.end() - 1);
   for (std::int64_t token = first; token < first + count; ++token) {
     for (std::int64_t slot = routing.offsets[at(token)]; slot < routing.offsets[at(token + 1)];
          ++slot) {
@@ -121,6 +130,5 @@ DispatchPlan make_plan(const experts::Routing& routing, const Placement& placeme
       plan.result_slots[at(result)] = slot - first_slot;
     }
   }
-  return plan;
 }
 }  // namespace switchyard::runtime

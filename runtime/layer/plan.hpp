@@ -31,6 +31,15 @@ struct DispatchPlan {
   PlanCounts counts;
 };
 
+/// Kept from plan to plan, so that making one allocates nothing.
+struct PlanScratch {
+  std::vector<std::int32_t> host_of;      ///< [slots]
+  std::vector<std::int64_t> rows_for;     ///< [ranks]
+  std::vector<std::int64_t> last_token;   ///< [ranks]
+  std::vector<std::int64_t> next_row;     ///< [ranks]
+  std::vector<std::int64_t> next_result;  ///< [ranks]
+};
+
 /// Plans tokens [first, first + count) of `routing`. Slots are numbered within the chunk, from the
 /// first slot of its first token. Of several copies of an expert the home rank's own is taken, else
 /// one on a rank that gets the row anyway, else they take turns by token.
@@ -38,6 +47,9 @@ struct DispatchPlan {
 /// @param identity  this many ids after the placement's have no weights and stay home
 /// @param gates     put weights into the entries (GateOn::kInput)
 /// @throws std::invalid_argument  "plan: expert 9 of token 3, want 0 to 7"
+void make_plan(const experts::Routing& routing, const Placement& placement, int rank,
+               std::int64_t first, std::int64_t count, std::int64_t identity, bool gates,
+               DispatchPlan& plan, PlanScratch& scratch);
 [[nodiscard]] DispatchPlan make_plan(const experts::Routing& routing, const Placement& placement,
                                      int rank, std::int64_t first, std::int64_t count,
                                      std::int64_t identity, bool gates);

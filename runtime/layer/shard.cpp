@@ -1,20 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/layer/shard.hpp"
 
+#include <utility>
+
 namespace switchyard::runtime {
 
 Shard::Shard(const experts::ExpertSpec& spec, experts::WeightSource& source,
-             const Placement& placement, int rank, experts::DType stored, experts::Isa isa)
-    : local_of_(static_cast<std::size_t>(placement.experts()), -1) {
-  for (const std::int32_t logical : placement.experts_of(rank)) {
-    local_of_[static_cast<std::size_t>(logical)] = size();
-    experts_.emplace_back(spec, source.expert(logical), stored, isa);
+             const Placement& placement, int rank, const ExpertStore& store,
+             std::unique_ptr<comm::SharedMemory> memory)
+    : spec_(spec),
+      store_(store),
+      memory_(std::move(memory)),
+      experts_(1),
+      local_of_(static_cast<std::size_t>(placement.experts()), -1) {
+  const std::int64_t bytes = experts::PackedExpert::packed_bytes(spec, store.stored);
+  const auto mine = placement.experts_of(rank);
+  if (memory_) memory_->ensure(static_cast<std::int64_t>(mine.size()) * bytes);
+  for (const std::int32_t logical : mine) {
+    const std::int64_t number = size();
+    local_of_[static_cast<std::size_t>(logical)] = number;
+    if (!memory_) {
+      experts_[0].emplace_back(spec, source.expert(logical), store.stored, store.isa, store.math);
+      continue;
+    }
+    std::byte* const block = memory_->mine() + number * bytes;
+    experts::PackedExpert::pack(spec, source.expert(logical), store.stored, block);
+    experts_[0].emplace_back(spec, store.stored, block, store.isa, store.math);
+  }
+}
+
+void Shard::see_mates(const comm::NodeMap& nodes, const Placement& placement, int rank) {
+  if (!memory_) return;
+  const std::int64_t bytes = experts::PackedExpert::packed_bytes(spec_, store_.stored);
+  const auto& mates = nodes.mates_of(rank);
+  experts_.clear();
+  for (std::size_t mate = 0; mate < mates.size(); ++mate) {
+    if (mates[mate] == rank) local_ = static_cast<int>(mate);
+    const std::byte* const blocks = memory_->of(static_cast<int>(mate));
+    auto& experts = experts_.emplace_back();
+    const auto count = static_cast<std::int64_t>(placement.experts_of(mates[mate]).size());
+    for (std::int64_t e = 0; e < count; ++e) {
+      experts.emplace_back(spec_, store_.stored, blocks + e * bytes, store_.isa, store_.math);
+    }
   }
 }
 
 std::int64_t Shard::bytes() const {
-  std::int64_t sum = 0;
-  for (const auto& expert : experts_) sum += expert.bytes();
-  return sum;
+  return size() * experts::PackedExpert::packed_bytes(spec_, store_.stored);
 }
 }  // namespace switchyard::runtime

@@ -1,25 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /// @file
-/// The experts of this rank, packed, and the threads that may work on them.
+/// The experts of this rank, packed; and, where a node shares its work, views of its mates'.
 #include <cstdint>
-#include <span>
+#include <memory>
 #include <vector>
 
+#include "comm/group.hpp"
 #include "experts/ffn.hpp"
 #include "runtime/placement/placement.hpp"
 
 namespace switchyard::runtime {
 
+/// How a rank's experts are kept and run.
+struct ExpertStore {
+  experts::DType stored = experts::DType::kFloat32;
+  experts::Isa isa = experts::best_isa();
+  experts::Math math = experts::Math::kFloat32;
+};
+
 class Shard {
  public:
   /// Asks `source` for the experts of `rank` and no others, one at a time.
+  /// @param memory  where to pack them, for all ranks of the node to see; null: private memory
   Shard(const experts::ExpertSpec& spec, experts::WeightSource& source, const Placement& placement,
-        int rank, experts::DType stored, experts::Isa isa);
+        int rank, const ExpertStore& store, std::unique_ptr<comm::SharedMemory> memory);
 
-  [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(experts_.size()); }
-  [[nodiscard]] const experts::PackedExpert& expert(std::int64_t local) const {
-    return experts_[static_cast<std::size_t>(local)];
+  /// Once all ranks of the node have been constructed: looks at the mates' experts.
+  void see_mates(const comm::NodeMap& nodes, const Placement& placement, int rank);
+
+  [[nodiscard]] std::int64_t size() const {
+    return static_cast<std::int64_t>(experts_[static_cast<std::size_t>(local_)].size());
+  }
+  /// @param owner  place on the node of the rank whose expert it is
+  [[nodiscard]] const experts::PackedExpert& expert(int owner, std::int64_t number) const {
+    return experts_[static_cast<std::size_t>(owner)][static_cast<std::size_t>(number)];
+  }
+  /// One of this rank's own.
+  [[nodiscard]] const experts::PackedExpert& expert(std::int64_t number) const {
+    return expert(local_, number);
   }
   /// Where a logical expert is on this rank; -1 if it is not here.
   [[nodiscard]] std::int64_t local_of(std::int32_t logical) const {
@@ -27,10 +46,14 @@ class Shard {
                ? -1
                : local_of_[static_cast<std::size_t>(logical)];
   }
-  [[nodiscard]] std::int64_t bytes() const;
+  [[nodiscard]] std::int64_t bytes() const;  ///< of this rank's experts
 
  private:
-  std::vector<experts::PackedExpert> experts_;
-  std::vector<std::int64_t> local_of_;  ///< [logical experts]
+  experts::ExpertSpec spec_;
+  ExpertStore store_;
+  std::unique_ptr<comm::SharedMemory> memory_;  ///< null: each expert owns its block
+  int local_ = 0;                               ///< place on the node; 0 while mates are unseen
+  std::vector<std::vector<experts::PackedExpert>> experts_;  ///< [mates], 1 without shared memory
+  std::vector<std::int64_t> local_of_;                       ///< [logical experts]
 };
 }  // namespace switchyard::runtime

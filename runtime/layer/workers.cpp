@@ -44,7 +44,17 @@ void Workers::run(std::int64_t count, const std::function<void(std::int64_t, int
     for (std::int64_t i = 0; i < count; ++i) task(i, 0);
     return;
   }
+  start(count, task, false);
+}
+
+void Workers::run_each(const std::function<void(std::int64_t, int)>& task) {
+  start(threads(), task, true);
+}
+
+void Workers::start(std::int64_t count, const std::function<void(std::int64_t, int)>& task,
+                    bool each) {
   std::unique_lock lock(mutex_);
+  each_ = each;
   task_ = &task;
   next_ = 0;
   count_ = count;
@@ -75,12 +85,12 @@ void Workers::help(int thread) {
 }
 
 void Workers::work(int thread) {
-  while (true) {
+  for (bool again = true; again; again = !each_) {
     std::int64_t mine = 0;
     {
       const std::scoped_lock lock(mutex_);
-      if (next_ >= count_ || failure_) return;
-      mine = next_++;
+      if (!each_ && (next_ >= count_ || failure_)) return;
+      mine = each_ ? thread : next_++;
     }
     try {
       (*task_)(mine, thread);

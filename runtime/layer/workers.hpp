@@ -27,11 +27,14 @@ class Workers {
   /// Calls task(i, thread) once for every i in [0, count) and returns when all are done. The first
   /// exception of a task is thrown here, after the others have finished.
   void run(std::int64_t count, const std::function<void(std::int64_t, int)>& task);
+  /// The same with every thread getting one task, its own: task(thread, thread).
+  void run_each(const std::function<void(std::int64_t, int)>& task);
 
  private:
   void stop();
   void help(int thread);
   void work(int thread);
+  void start(std::int64_t count, const std::function<void(std::int64_t, int)>& task, bool each);
 
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -42,6 +45,7 @@ class Workers {
   std::uint64_t round_ = 0;
   int busy_ = 0;
   bool stop_ = false;
+  bool each_ = false;  ///< task i is thread i's
   std::exception_ptr failure_;
   std::vector<std::thread> helpers_;
 };

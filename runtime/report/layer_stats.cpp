@@ -26,6 +26,7 @@ LayerStats& LayerStats::operator+=(const LayerStats& other) {
   arrived += other.arrived;
   logical_bytes += other.logical_bytes;
   wire_bytes += other.wire_bytes;
+  task_seconds += other.task_seconds;
   add(load, other.load);
   add(computed, other.computed);
   return *this;

@@ -98,12 +98,17 @@ Prepared prepare(const RunSettings& settings, int rank, int ranks) {
 }
 
 Coordinator load_layers(comm::Group& group, Prepared& run, std::span<const std::int64_t> numbers) {
+  const auto engine =
+      std::make_shared<Engine>(group, EngineOptions{.transport = run.options.transport,
+                                                    .threads = run.options.threads,
+                                                    .node_queue = run.options.node_queue,
+                                                    .timeline = run.options.timeline});
   std::vector<std::unique_ptr<MoeLayer>> layers;
   for (std::size_t i = 0; i < run.weights.size(); ++i) {
     LayerOptions options = run.options;
     options.layer = numbers[i];
-    layers.push_back(
-        std::make_unique<MoeLayer>(group, run.block, *run.weights[i], *run.placement, options));
+    layers.push_back(std::make_unique<MoeLayer>(group, run.block, *run.weights[i], *run.placement,
+                                                options, engine));
     run.weights[i].reset();
   }
   return {group, std::move(layers), run.options.timeline};

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/layer/engine.hpp"
+
+namespace switchyard::runtime {
+
+Engine::Engine(comm::Group& group, const EngineOptions& options)
+    : exchange(comm::make_exchange(group, options.transport)),
+      board(group, options.node_queue && exchange->shares_addresses()),
+      ffn(group, options.threads, options.timeline),
+      sharers(board.mates() * options.threads),
+      options_(options) {}
+}  // namespace switchyard::runtime

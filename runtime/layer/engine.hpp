@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// What the layers of a group take turns in using: the exchange, the board of tasks, the threads,
+/// and memory that is kept from call to call, so that nothing is allocated on the path of a row.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/exchange.hpp"
+#include "comm/group.hpp"
+#include "experts/router/router.hpp"
+#include "runtime/layer/always_on.hpp"
+#include "runtime/layer/grouped_ffn.hpp"
+#include "runtime/layer/plan.hpp"
+#include "runtime/layer/stages.hpp"
+#include "runtime/layer/work_board.hpp"
+
+namespace switchyard::runtime {
+
+struct EngineOptions {
+  std::string transport = "auto";
+  int threads = 1;               ///< that compute, a rank; changes no bit
+  bool node_queue = true;        ///< ranks of a node take each other's tasks, where they can
+  Timeline* timeline = nullptr;  ///< told what happens when; outlives the engine; null: nobody
+};
+
+/// Collective over the group from construction on; the group must outlive it.
+class Engine {
+ public:
+  Engine(comm::Group& group, const EngineOptions& options);
+
+  [[nodiscard]] const EngineOptions& options() const { return options_; }
+
+  std::unique_ptr<comm::Exchange> exchange;
+  WorkBoard board;
+  GroupedFfn ffn;
+  int sharers;  ///< threads of the node that take tasks
+
+  // Of the call that is under way.
+  experts::Routing routing;
+  experts::RouterScratch router;
+  DispatchPlan plan;
+  PlanScratch planner;
+  StageCutter cutter;
+  std::vector<std::int64_t> next;       ///< dispatch: where each expert's next row goes
+  std::vector<const float*> result_of;  ///< combine: [slots of the chunk]
+  AlwaysOnWork always_on;
+
+ private:
+  EngineOptions options_;
+};
+}  // namespace switchyard::runtime

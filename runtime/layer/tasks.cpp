@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/layer/tasks.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace switchyard::runtime {
+namespace {
+/// Tasks that a rank's work is cut into at least, if it can be: whoever ends last then ends at most
+/// about this share of a rank's work after the first.
+constexpr double kGrain = 32;
+/// But none shorter than this (of a one-row job): taking a task and packing its rows are not free.
+constexpr double kShortest = 0.125;
+/// How much longer than wanted a job may be before it is cut.
+constexpr double kSlack = 1.5;
+
+std::int32_t narrow(std::int64_t i) {
+  return static_cast<std::int32_t>(i);
+}
+}  // namespace
+
+void TaskCutter::cut(std::span<const JobShape> jobs, int sharers, int stages) {
+  tasks_.clear();
+  later_.clear();
+  stage_offsets_.assign(1, 0);
+  up_tasks_.assign(jobs.size(), 0);
+  order_.resize(jobs.size());
+  std::iota(order_.begin(), order_.end(), 0);
+  const auto shape = [&](std::int32_t job) -> const JobShape& {
+    return jobs[static_cast<std::size_t>(job)];
+  };
+  double total = 0;
+  for (const JobShape& job : jobs) total += cost_of(job.rows);
+  if (sharers > 1) {
+    std::sort(order_.begin(), order_.end(), [&](std::int32_t a, std::int32_t b) {
+      if (shape(a).stage != shape(b).stage) return shape(a).stage < shape(b).stage;
+      if (shape(a).rows != shape(b).rows) return shape(a).rows > shape(b).rows;
+      return a < b;
+    });
+  }
+  const double limit = std::max(total / kGrain, kShortest);
+  std::size_t next = 0;
+  for (int stage = 0; stage < stages; ++stage) {
+    for (; next < order_.size() && shape(order_[next]).stage == stage; ++next) {
+      const std::int32_t job = order_[next];
+      if (sharers == 1 || cost_of(shape(job).rows) <= kSlack * limit) {
+        tasks_.push_back({.job = job, .kind = TaskKind::kWhole, .first = 0, .end = 0});
+      } else {
+        cut_job(job, shape(job), limit);
+      }
+    }
+    tasks_.insert(tasks_.end(), later_.begin(), later_.end());
+    later_.clear();
+    stage_offsets_.push_back(static_cast<std::int64_t>(tasks_.size()));
+  }
+}
+
+void TaskCutter::cut_job(std::int32_t job, const JobShape& shape, double limit) {
+  // Two thirds of the products are in the first half.
+  const auto pieces = static_cast<std::int64_t>(std::ceil(cost_of(shape.rows) / limit));
+  const std::int64_t ups = std::clamp<std::int64_t>((2 * pieces + 1) / 3, 1, shape.up_parts);
+  const std::int64_t downs = std::clamp<std::int64_t>(pieces - ups, 1, shape.down_parts);
+  up_tasks_[static_cast<std::size_t>(job)] = narrow(ups);
+  for (std::int64_t i = 0; i < ups; ++i) {
+    tasks_.push_back({.job = job,
+                      .kind = TaskKind::kUp,
+                      .first = narrow(i * shape.up_parts / ups),
+                      .end = narrow((i + 1) * shape.up_parts / ups)});
+  }
+  tasks_.insert(tasks_.end(), later_.begin(), later_.end());
+  later_.clear();
+  for (std::int64_t i = 0; i < downs; ++i) {
+    later_.push_back({.job = job,
+                      .kind = TaskKind::kDown,
+                      .first = narrow(i * shape.down_parts / downs),
+                      .end = narrow((i + 1) * shape.down_parts / downs)});
+  }
+}
+}  // namespace switchyard::runtime
