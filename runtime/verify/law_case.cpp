@@ -213,7 +213,8 @@ LawCase draw_case(std::uint64_t seed, int ranks) {
                        : TokenKind::kRandom;
   law.placement = dice.of({PlacementKind::kLinear, PlacementKind::kRoundRobin,
                            PlacementKind::kRandom, PlacementKind::kReplicated});
-  law.transport = dice.of<const char*>({"p2p", "alltoallv"});
+  law.transport = dice.of<const char*>({"p2p", "alltoallv", "node", "two-level"});
+  law.node_queue = dice.one_in(2);
   law.local_ranks = dice.one_in(3) ? static_cast<int>(dice.between(1, 6)) : 0;
   law.chunk_tokens = dice.one_in(2) ? dice.logarithmic(1, 300) : 0;
   law.threads = dice.one_in(3) ? static_cast<int>(dice.between(2, 3)) : 1;
@@ -270,6 +271,7 @@ LawCase shrink(LawCase law, const std::function<bool(const LawCase&)>& fails) {
       [](LawCase& c) { c.threads = 1; },
       [](LawCase& c) { c.placement = PlacementKind::kLinear; },
       [](LawCase& c) { c.transport = "p2p"; },
+      [](LawCase& c) { c.node_queue = false; },
       [](LawCase& c) { c.token_kind = TokenKind::kRandom; },
   };
   for (bool smaller = true; smaller;) {

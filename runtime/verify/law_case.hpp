@@ -28,7 +28,8 @@ struct LawCase {
   TokenKind token_kind = TokenKind::kRandom;
   PlacementKind placement = PlacementKind::kLinear;
   std::string transport = "p2p";
-  int local_ranks = 0;  ///< also run as this many threads of rank 0; 0: not
+  bool node_queue = false;  ///< ranks of a node take each other's tasks
+  int local_ranks = 0;      ///< also run as this many threads of rank 0; 0: not
   std::int64_t chunk_tokens = 0;
   int threads = 1;
   experts::Isa isa = experts::Isa::kPortable;

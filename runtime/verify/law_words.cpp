@@ -57,8 +57,9 @@ std::string describe(const LawCase& law) {
        << (law.block.shared ? ", shared" : "") << (law.block.dense ? ", dense" : "")
        << (law.block.output_bias ? ", output bias" : "") << ", stored "
        << experts::name_of(law.stored) << "; placement " << placement_word(law) << ", transport "
-       << law.transport << ", local ranks " << law.local_ranks << ", chunk " << law.chunk_tokens
-       << ", threads " << law.threads << ", isa " << experts::name_of(law.isa);
+       << law.transport << ", node queue " << (law.node_queue ? "on" : "off") << ", local ranks "
+       << law.local_ranks << ", chunk " << law.chunk_tokens << ", threads " << law.threads
+       << ", isa " << experts::name_of(law.isa);
   return text.str();
 }
 
@@ -68,6 +69,7 @@ void count_case(const LawCase& law, std::map<std::string, std::int64_t>& drawn) 
   };
   const auto& block = law.block;
   count("transport", law.transport);
+  count("node queue", law.node_queue ? "on" : "off");
   count("local transport", law.local_ranks > 0 ? "yes" : "no");
   count("placement", placement_word(law));
   count("tokens", token_word(law));

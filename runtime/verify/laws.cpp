@@ -108,6 +108,7 @@ std::int64_t first_token(const LawCase& law, int rank) {
 LayerOptions plain_options(const LawCase& law) {
   LayerOptions options;
   options.transport = "p2p";
+  options.node_queue = false;
   options.stored = law.stored;
   return options;
 }
@@ -196,14 +197,15 @@ void check_local(const LawCase& law, MatrixView<const float> want, Verdict& verd
     const std::int64_t count = std::min(want.rows - first, share);
     LawSource source(law);
     LayerOptions options;
-    options.transport = "local";
+    options.transport = law.node_queue ? "node" : "local";
     options.stored = law.stored;
+    options.node_queue = law.node_queue;
     MoeLayer layer(group, law.block, source, placement_of(law, group.size()), options);
     const Matrix tokens = law_tokens(law, first, count);
     const Matrix out = layer.forward(tokens.view());
     std::copy_n(out.data(), out.rows() * out.cols(), got.view().slice(first, count).data);
   });
-  require_same_bits(verdict, got.view(), want, "transport local");
+  require_same_bits(verdict, got.view(), want, "ranks as threads");
 }
 
 void check_against_reference(const LawCase& law, LawSource& source, MatrixView<const float> tokens,
@@ -236,6 +238,7 @@ std::optional<std::string> check_case(comm::Group& group, const LawCase& law, In
 
   LayerOptions options = plain_options(law);
   options.transport = law.transport;
+  options.node_queue = law.node_queue;
   options.chunk_tokens = law.chunk_tokens;
   options.threads = law.threads;
   options.isa = law.isa;
