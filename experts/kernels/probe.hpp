@@ -5,7 +5,9 @@
 /// be loaded, and bytes read when nothing has to be computed. The caller has the clock.
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
+#include "experts/dtype.hpp"
 #include "experts/kernels/aligned.hpp"
 #include "experts/kernels/isa.hpp"
 
@@ -15,8 +17,14 @@ namespace switchyard::experts {
 [[nodiscard]] std::int64_t last_cache_bytes();
 
 /// Does independent chains of float32 multiply-adds for about a millisecond, on this thread.
-/// @return  floating-point operations done, two a multiply-add
+/// @return  operations done, two a multiply-add
 [[nodiscard]] double probe_multiply_adds(Isa isa);
+
+/// The same of what the kernels of this math and type use: tiles, or dot products in vectors.
+/// Float32 multiply-adds where there are none, or none worth a probe.
+[[nodiscard]] double probe_products(Isa isa, Math math, DType stored);
+/// What that measures: "float32", "amx-bf16", "avx512-bf16", "amx-int8" or "avx512-vnni".
+[[nodiscard]] std::string_view probed_products(Isa isa, Math math, DType stored);
 
 /// Reads memory that no cache holds, on this thread, the fastest way that we know: four streams,
 /// prefetched.

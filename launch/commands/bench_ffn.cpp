@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "experts/kernels/dispatch.hpp"
 #include "launch/commands/all.hpp"
 #include "launch/commands/bench_report.hpp"
 #include "runtime/bench/ffn.hpp"
@@ -13,17 +14,13 @@ using runtime::bench::FfnSettings;
 constexpr double kPoorFraction = 0.6;   // below this some compiler or machine has let us down
 constexpr std::int64_t kManyRows = 64;  // where arithmetic and not memory is the limit
 
-std::string_view name_of(experts::Math math) {
-  return math == experts::Math::kNative ? "native" : "float32";
-}
-
 FfnSettings settings_of(const Options& options) {
   FfnSettings settings;
   settings.expert = bench_model(options).block().expert;
   for (const auto& word : words_of(options, "weights", {})) {
     settings.weights.push_back(stored_type_of(word));
   }
-  for (const auto& word : words_of(options, "math", {"float32"})) {
+  for (const auto& word : words_of(options, "math", {"float32", "native"})) {
     settings.maths.push_back(word == "native" ? experts::Math::kNative : experts::Math::kFloat32);
   }
   settings.rows = counts_of(options, "rows");
@@ -64,7 +61,7 @@ void print(const FfnReport& report, const FfnSettings& settings, const std::stri
   Table table(std::move(heads));
   for (const FfnResult& r : report.results) {
     std::vector<std::string> cells{std::string(experts::name_of(r.weights)),
-                                   std::string(name_of(r.math)),
+                                   std::string(experts::name_of(r.math)),
                                    std::to_string(r.rows),
                                    figure(r.us.min),
                                    figure(r.us.median),
@@ -94,7 +91,8 @@ nlohmann::ordered_json to_json(const FfnReport& report, const FfnSettings& setti
   auto results = nlohmann::ordered_json::array();
   for (const FfnResult& r : report.results) {
     nlohmann::ordered_json row{{"weights", experts::name_of(r.weights)},
-                               {"math", name_of(r.math)},
+                               {"math", experts::name_of(r.math)},
+                               {"math_name", r.math_name},
                                {"rows", r.rows},
                                {"repetitions", r.repetitions},
                                {"experts", r.experts},
@@ -105,6 +103,7 @@ nlohmann::ordered_json to_json(const FfnReport& report, const FfnSettings& setti
     row["weights_gb_per_s"] = r.weights_gb_per_s;
     row["read_gb_per_s"] = r.read_gb_per_s;
     row["peak_gflops"] = r.peak_gflops;
+    row["peak_of"] = r.peak_of;
     row["roofline_fraction"] = r.roofline_fraction;
     row["cpu_roofline_fraction"] = r.cpu_roofline_fraction;
     row["peak_fraction"] = r.peak_fraction;
@@ -136,11 +135,11 @@ void self_test(const Context& context, const FfnReport& report, const FfnSetting
     if (r.peak_fraction > best.back()->peak_fraction) best.back() = &r;
   }
   for (const FfnResult* r : best) {
-    const std::string text =
-        "kernel " + std::string(experts::name_of(settings.isa)) + " " +
-        std::string(experts::name_of(r->weights)) + ", math " + std::string(name_of(r->math)) +
-        ": " + decimal(100 * r->peak_fraction, 0) +
-        " % of the multiply-adds of this processor at " + std::to_string(r->rows) + " rows";
+    const std::string text = "kernel " + std::string(experts::name_of(settings.isa)) + " " +
+                             std::string(experts::name_of(r->weights)) + ", math " + r->math_name +
+                             ": " + decimal(100 * r->peak_fraction, 0) +
+                             " % of what this processor does in " + r->peak_of + " products at " +
+                             std::to_string(r->rows) + " rows";
     context.out << text << "\n";
     if (context.first() && r->peak_fraction < kPoorFraction) context.reporter.warning(text);
   }
@@ -173,8 +172,9 @@ Command bench_ffn_command() {
   options.push_back(text_option("rows", "COUNT,...", "of an expert", "1,2,4,8,16,64,256"));
   options.push_back(text_option("weights", "TYPE,...", "stored types: float32, bfloat16, float16",
                                 "float32,bfloat16"));
-  options.push_back(
-      text_option("math", "TYPE,...", "what products are computed in: float32", "float32"));
+  options.push_back(text_option("math", "TYPE,...",
+                                "what products are computed in: float32, native where there is any",
+                                "float32"));
   options.push_back(choice_option("isa", {"auto", "avx512", "avx2", "portable"},
                                   "instructions of the kernels", "auto"));
   options.push_back(

@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
+#include <map>
 #include <memory>
 
 #include "experts/blas.hpp"
+#include "experts/kernels/dispatch.hpp"
 #include "experts/kernels/probe.hpp"
 #include "experts/reference.hpp"
 #include "experts/synthetic.hpp"
@@ -20,6 +23,11 @@ using experts::Math;
 
 std::size_t at(std::int64_t i) {
   return static_cast<std::size_t>(i);
+}
+
+/// Without dot products of its own native math would be the float32 row again.
+bool has_native(experts::Isa isa, DType stored) {
+  return experts::math_name(isa, Math::kNative, stored) != "float32";
 }
 
 std::int64_t matrices_of(experts::Unit unit) {
@@ -103,6 +111,13 @@ struct Runner {
   std::int64_t wrong = 0;
 };
 
+/// What a probe did and where its times are.
+struct Probe {
+  double work = 0;  ///< bytes or operations a turn
+  std::size_t candidate = 0;
+  std::vector<double> cpu_s = {};
+};
+
 class Cell {
  public:
   Cell(comm::Group& group, const FfnSettings& settings, const ColdExperts& cold,
@@ -116,6 +131,10 @@ class Cell {
   Candidate candidate(Runner& runner);
   void add(Math math, bool shared, bool openblas, std::int64_t rows,
            experts::MatrixView<const float> tokens);
+  void add_probe(const std::string& name, std::function<double()> work);
+  [[nodiscard]] std::string products(Math math) const {
+    return std::string(experts::probed_products(settings_.isa, math, cold_.stored()));
+  }
   FfnResult sum_up(std::size_t mine, std::int64_t rows,
                    const std::vector<std::vector<double>>& want);
 
@@ -126,10 +145,8 @@ class Cell {
   experts::AlignedBuffer scratch_;
   std::int64_t turn_ = 0;  ///< counts up over all candidates, so that none meets warm weights
   std::vector<std::unique_ptr<Runner>> runners_;
-  std::vector<Candidate> candidates_;  ///< [runners], then memory, then arithmetic
-  std::vector<double> read_cpu_s_, flop_cpu_s_;
-  double probe_bytes_ = 0;
-  double probe_flops_ = 0;
+  std::vector<Candidate> candidates_;    ///< [runners], then the probes
+  std::map<std::string, Probe> probes_;  ///< "memory", and what products are made of
 };
 
 void Cell::add(Math math, bool shared, bool openblas, std::int64_t rows,
@@ -166,6 +183,20 @@ Candidate Cell::candidate(Runner& runner) {
   return {.name = runner.openblas ? "openblas" : "ours", .run = run};
 }
 
+void Cell::add_probe(const std::string& name, std::function<double()> work) {
+  if (probes_.contains(name)) return;
+  Probe& probe = probes_[name];
+  probe.candidate = candidates_.size();
+  candidates_.push_back({.name = name, .run = [&probe, work = std::move(work)] {
+                           const double cpu = thread_seconds();
+                           const Stopwatch watch;
+                           probe.work = work();
+                           const double seconds = watch.seconds();
+                           probe.cpu_s.push_back(thread_seconds() - cpu);
+                           return seconds;
+                         }});
+}
+
 FfnResult Cell::sum_up(std::size_t mine, std::int64_t rows,
                        const std::vector<std::vector<double>>& want) {
   Runner& runner = *runners_[mine];
@@ -191,19 +222,21 @@ FfnResult Cell::sum_up(std::size_t mine, std::int64_t rows,
   const auto bytes = static_cast<double>(result.weight_bytes);
   result.gflops = 1e-9 * flops / s.median;
   result.weights_gb_per_s = 1e-9 * bytes / s.median;
-  const auto& read_s = candidates_[runners_.size()].seconds;
-  const auto& flop_s = candidates_[runners_.size() + 1].seconds;
-  const double read_per_s = probe_bytes_ / median(read_s);
-  const double flops_per_s = probe_flops_ / median(flop_s);
+  const Probe& memory = probes_.at("memory");
+  const Probe& arithmetic = probes_.at(products(runner.math));
+  const double read_per_s = memory.work / median(candidates_[memory.candidate].seconds);
+  const double flops_per_s = arithmetic.work / median(candidates_[arithmetic.candidate].seconds);
+  const double cpu_read_per_s = memory.work / median(counted(memory.cpu_s));
+  const double cpu_flops_per_s = arithmetic.work / median(counted(arithmetic.cpu_s));
   result.read_gb_per_s = 1e-9 * read_per_s;
   result.peak_gflops = 1e-9 * flops_per_s;
+  result.peak_of = products(runner.math);
   result.roofline_fraction = std::max(bytes / read_per_s, flops / flops_per_s) / s.median;
-  result.cpu_roofline_fraction = std::max(bytes / probe_bytes_ * median(counted(read_cpu_s_)),
-                                          flops / probe_flops_ * median(counted(flop_cpu_s_))) /
-                                 cpu_s;
-  result.peak_fraction = flops / cpu_s / (probe_flops_ / median(counted(flop_cpu_s_)));
+  result.cpu_roofline_fraction = std::max(bytes / cpu_read_per_s, flops / cpu_flops_per_s) / cpu_s;
+  result.peak_fraction = flops / cpu_s / cpu_flops_per_s;
+  result.math_name = experts::math_name(settings_.isa, runner.math, result.weights);
   result.error_limit =
-      error_limit(result.weights, result.math == Math::kFloat32, std::max(spec.hidden, spec.width));
+      error_limit(result.weights, result.math_name == "float32", std::max(spec.hidden, spec.width));
   double error = 0;
   for (std::int64_t e = 0; e < ColdExperts::kDistinct; ++e) {
     error = std::max(error, error_of_rms(want[at(e)], runner.rows->alone(e)));
@@ -219,32 +252,20 @@ void Cell::measure(std::int64_t rows, experts::MatrixView<const float> tokens,
                    const std::vector<std::vector<double>>& want, std::vector<FfnResult>& results) {
   runners_.clear();
   candidates_.clear();
-  read_cpu_s_.clear();
-  flop_cpu_s_.clear();
+  probes_.clear();
   for (const Math math : settings_.maths) {
-    if (math == Math::kNative && cold_.stored() == DType::kFloat32) continue;
+    if (math == Math::kNative && !has_native(settings_.isa, cold_.stored())) continue;
     add(math, false, false, rows, tokens);
     if (settings_.shared_pages) add(math, true, false, rows, tokens);
   }
   const bool openblas = settings_.openblas && cold_.stored() == DType::kFloat32;
   if (openblas) add(Math::kFloat32, false, true, rows, tokens);
-  const auto probe = [](std::vector<double>& cpu_s, const auto& work) {
-    const double cpu = thread_seconds();
-    const Stopwatch watch;
-    work();
-    const double seconds = watch.seconds();
-    cpu_s.push_back(thread_seconds() - cpu);
-    return seconds;
-  };
-  candidates_.push_back({.name = "memory", .run = [&] {
-                           return probe(read_cpu_s_,
-                                        [&] { probe_bytes_ = memory_.read(settings_.isa); });
-                         }});
-  candidates_.push_back({.name = "arithmetic", .run = [&] {
-                           return probe(flop_cpu_s_, [&] {
-                             probe_flops_ = experts::probe_multiply_adds(settings_.isa);
-                           });
-                         }});
+  add_probe("memory", [this] { return memory_.read(settings_.isa); });
+  for (const Math math : settings_.maths) {
+    add_probe(products(math), [this, math] {
+      return experts::probe_products(settings_.isa, math, cold_.stored());
+    });
+  }
   alternate(group_, candidates_, settings_.budget);
   for (std::size_t i = 0; i < runners_.size(); ++i) {
     if (runners_[i]->shared || runners_[i]->openblas) continue;

@@ -31,6 +31,7 @@ struct FfnSettings {
 struct FfnResult {
   experts::DType weights = experts::DType::kFloat32;
   experts::Math math = experts::Math::kFloat32;
+  std::string math_name;  ///< what products were really computed in
   std::int64_t rows = 0;
   std::int64_t repetitions = 0;
   std::int64_t experts = 0;       ///< that took turns
@@ -41,6 +42,7 @@ struct FfnResult {
   double weights_gb_per_s = 0;  ///< a rank
   double read_gb_per_s = 0;     ///< the probe's, beside this row
   double peak_gflops = 0;       ///< the probe's, beside this row
+  std::string peak_of;          ///< what it probed: "float32" multiply-adds, "amx-bf16", ...
   /// The longer of what the probes allow for bytes and for operations, over the time; medians.
   double roofline_fraction = 0;
   double cpu_roofline_fraction = 0;  ///< the same of processor times

@@ -89,10 +89,10 @@ TEST_P(Bench, ExchangeBringsEveryResultHomeOverEveryTransport) {
 TEST_P(Bench, FfnIsHeldAgainstTheReferenceInEveryTypeAndBesideSgemm) {
   const json result =
       results(GetParam(), "ffn",
-              {"--rows", "1,3,70", "--weights", "float32,bfloat16,float16", "--backend",
+              {"--rows", "1,3,70", "--weights", "float32,bfloat16,float16,int8", "--backend",
                "ours,openblas", "--pages", "private,shared", "--cold", "1"});
   expect_whole(result, GetParam());
-  ASSERT_EQ(result["results"].size(), 9U);
+  ASSERT_EQ(result["results"].size(), 12U);
   for (const json& row : result["results"]) {
     EXPECT_EQ(row["wrong"], 0) << row;
     EXPECT_EQ(row["math"], "float32");
@@ -102,6 +102,18 @@ TEST_P(Bench, FfnIsHeldAgainstTheReferenceInEveryTypeAndBesideSgemm) {
               "read_gb_per_s", "peak_gflops", "shared_pages_us_median"});
     expect_ordered(row, "us");
     EXPECT_EQ(row.contains("openblas_us_median"), row["weights"] == "float32");
+  }
+}
+
+TEST_P(Bench, FfnHasNativeProductsWhereThereAreAny) {
+  const json result = results(
+      GetParam(), "ffn",
+      {"--rows", "1,70", "--weights", "float32,int8", "--math", "float32,native", "--cold", "1"});
+  ASSERT_EQ(result["results"].size(), 6U) << "float32 has nothing native, int8 always";
+  for (const json& row : result["results"]) {
+    EXPECT_EQ(row["wrong"], 0) << row;
+    EXPECT_EQ(row["math_name"] == "int8", row["math"] == "native");
+    expect_positive(row, {"roofline_fraction", "peak_gflops"});
   }
 }
 
