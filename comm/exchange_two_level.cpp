@@ -144,7 +144,7 @@ void TwoLevelExchange::lay_out_own(const Offer& offer) {
   }
 }
 
-void TwoLevelExchange::send_to(Outgoing& out, const Offer& offer) {
+void TwoLevelExchange::announce(Outgoing& out, const Offer& offer) {
   const int to = out.stream.peer();
   FrameHeader header = offer_header(FrameKind::kForward, offer, to);
   header.rows = static_cast<std::int64_t>(out.load.rows.size());
@@ -161,9 +161,11 @@ void TwoLevelExchange::send_to(Outgoing& out, const Offer& offer) {
   traffic_.messages += 2;
   traffic_.wire_bytes += kFrameHeaderBytes + header.note_bytes;
   traffic_.between_nodes_bytes += kFrameHeaderBytes + header.note_bytes;
+}
 
+void TwoLevelExchange::pack(Outgoing& out, const Offer& offer) {
   const std::int64_t wire_row_bytes = wire_row(offer.row_bytes);
-  out.rows.resize(static_cast<std::size_t>(header.rows * wire_row_bytes));
+  out.rows.resize(out.load.rows.size() * static_cast<std::size_t>(wire_row_bytes));
   std::byte* to_row = out.rows.data();
   for (const std::int64_t row : out.load.rows) {
     const std::byte* const from = offer.base + row * offer.row_bytes;
@@ -178,8 +180,17 @@ void TwoLevelExchange::send_to(Outgoing& out, const Offer& offer) {
     cuts_[s] = out.load.stage_rows[s] * wire_row_bytes;
   }
   out.stream.begin(out.rows.data(), cuts_);
-  out.stream.allow(out.stream.length());
-  out.stream.progress();
+}
+
+void TwoLevelExchange::send_rows(int first_stage, int end_stage) {
+  // By stages, not by nodes: a link is a queue, and what is needed first must stand in front.
+  for (int stage = first_stage; stage < end_stage; ++stage) {
+    const auto s = static_cast<std::size_t>(stage);
+    for (Outgoing& out : outgoing_) {
+      out.stream.allow(out.load.stage_rows[s] * wire_row(row_bytes_));
+      out.stream.progress();
+    }
+  }
 }
 
 void TwoLevelExchange::carry_rows(const Offer& offer) {
@@ -200,10 +211,13 @@ void TwoLevelExchange::carry_rows(const Offer& offer) {
     const auto& ranks = board_.nodes().ranks_of[static_cast<std::size_t>(out.node)];
     out.load.pack(offer, stages_, ranks, numbers_);
   }
-  for (Outgoing& out : outgoing_) send_to(out, offer);
+  for (Outgoing& out : outgoing_) announce(out, offer);  // all wait for these, so they go first
+  for (Outgoing& out : outgoing_) pack(out, offer);
+  send_rows(0, 1);
   lay_out_own(offer);
   board_.set(Mark::kPublished, round());
   wait([this] { return known(); });
+  send_rows(1, stages_);  // now that they are not in front of somebody's announcement
   for (int r = 0; r < size(); ++r) {
     if (r != rank()) fill_arrival(r);
   }

@@ -84,7 +84,9 @@ class TwoLevelExchange final : public RoundExchange {
   [[nodiscard]] Traffic carried() const override;
 
   void lay_out_own(const Offer& offer);
-  void send_to(Outgoing& out, const Offer& offer);
+  void announce(Outgoing& out, const Offer& offer);
+  void pack(Outgoing& out, const Offer& offer);
+  void send_rows(int first_stage, int end_stage);
   void advance(Incoming& in);
   void take_in(Incoming& in);
   void fill_arrival(int from);

@@ -68,9 +68,14 @@ for i in $(seq "$nodes"); do
   ip link add "$me.$i" type veth peer name eth0 netns "$me-$i" 2> "$work/why" ||
     skip "no right to make a link: $(cat "$work/why")"
   ip link set "$me.$i" master "$me" up
+  # Large frames, as clusters have: counters then show little but what was sent.
+  ip link set "$me.$i" mtu 9000
+  ip -n "$me-$i" link set eth0 mtu 9000
   ip -n "$me-$i" addr add "10.77.0.$i/24" dev eth0
   ip -n "$me-$i" link set eth0 up
   ip -n "$me-$i" link set lo up
+  # The same everywhere, whatever the machine prefers; reno is what every namespace may choose.
+  ip netns exec "$me-$i" sysctl -qw net.ipv4.tcp_congestion_control=reno 2> /dev/null || true
   # Both ends: what a node sends, and what the switch sends to it.
   tc -n "$me-$i" qdisc add dev eth0 root tbf rate "$rate" burst 64kb limit 3mb 2> "$work/why" ||
     skip "no right to limit a link: $(cat "$work/why")"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The test of the rig itself and of what runs on it: netns_test.sh EXCHANGE_TEST
+# The test of the rig itself and of what runs on it: netns_test.sh EXCHANGE_TEST, with runtime_cross_bench beside it
 set -eu
 rig=$(dirname "$0")/netns.sh
 fail() { echo "netns_test: $1" >&2; exit 1; }
@@ -12,6 +12,10 @@ for shape in "4 2" "3 1" "1 3"; do
   [ $status -ne 77 ] || exit 77
   [ $status -eq 0 ] || fail "exchanges on nodes x ranks $shape: status $status, want 0"
 done
+
+# Every byte counted: rows deduplicated a node, at OLMoE's sizes, within 5 % of the plan.
+"$rig" -q "$(dirname "$1")/runtime_cross_bench" --check --rounds 3 p2p alltoallv two-level:1 \
+  two-level:8 two-level:4:bfloat16 two-level:4:int8 two-level:4:fp8 || fail "bytes or results"
 
 left() { ip netns list | grep -c "^sy$1-" || true; }
 # The status is the command's, and nothing is left behind.
