@@ -3,7 +3,7 @@
 // the broadcasts of a row between its two multiply-adds, spill sums, or both; one was 2.5 times
 // slower than another with the same source.
 //
-// Sums of row r: zmm2r and zmm(2r + 1). Weights of an input: zmm24 and zmm25. Two rows in three
+// Sums of row r: zmm2r and zmm(2r + 1). Weights of an input: zmm28 and zmm29. Two rows in three
 // broadcast their value inside the multiply-adds, a load more for an instruction less: a core whose
 // other thread is busy issues three instructions a clock, not six.
 #include "experts/kernels/layout.inl"
@@ -11,13 +11,14 @@
 namespace switchyard::experts::panel {
 namespace {
 
-/// Adds `rounds` rounds of kSteps steps to sums[r][c]; the first line of kFetched pages is fetched
-/// in the first round, the second in the second.
-template <unsigned kRows, Stored kStored, unsigned kFetched, unsigned kSteps>
+/// Adds `rounds` rounds of kSteps steps to sums[r][c]; kFetched lines are fetched in each.
+template <unsigned kRows, Stored kStored, unsigned kSteps, unsigned kFetched, bool kKeep>
 [[gnu::always_inline]] inline void add_rounds(const float*& x, const std::byte*& panel,
                                               std::uintptr_t& fetch, std::int64_t rounds,
-                                              float* sums) {
+                                              float* sums, float*& wide) {
   constexpr int kStepBytes = Panel<kStored>::kStepBytes;
+  constexpr unsigned kInputs = kSteps * Panel<kStored>::kDepth;
+  constexpr unsigned kLines = (kFetched + kInputs - 1) / kInputs;  // that follow an input
   __asm__ volatile(
       // .at_x and .at_w: where the input's values and weights are, from the round's beginning.
       ".macro sy_load r, low, high\n"
@@ -34,18 +35,29 @@ template <unsigned kRows, Stored kStored, unsigned kFetched, unsigned kSteps>
       ".endm\n"
       ".macro sy_shared r, low, high\n"
       ".if \\r < %c[rows]\n"
-      "vbroadcastss .Lat_x+4*\\r(%[x]), %%zmm28\n"
-      "vfmadd231ps %%zmm28, %%zmm24, %%zmm\\low\n"
-      "vfmadd231ps %%zmm28, %%zmm25, %%zmm\\high\n"
+      "vbroadcastss .Lat_x+4*\\r(%[x]), %%zmm30\n"
+      "vfmadd231ps %%zmm30, %%zmm28, %%zmm\\low\n"
+      "vfmadd231ps %%zmm30, %%zmm29, %%zmm\\high\n"
       ".endif\n"
       ".endm\n"
       ".macro sy_embedded r, low, high\n"
       ".if \\r < %c[rows]\n"
-      "vfmadd231ps .Lat_x+4*\\r(%[x])%{1to16%}, %%zmm24, %%zmm\\low\n"
-      "vfmadd231ps .Lat_x+4*\\r(%[x])%{1to16%}, %%zmm25, %%zmm\\high\n"
+      "vfmadd231ps .Lat_x+4*\\r(%[x])%{1to16%}, %%zmm28, %%zmm\\low\n"
+      "vfmadd231ps .Lat_x+4*\\r(%[x])%{1to16%}, %%zmm29, %%zmm\\high\n"
       ".endif\n"
       ".endm\n"
       ".macro sy_input\n"
+      ".if %c[keep]\n"
+      "vmovaps %%zmm28, .Lat_wide(%[wide])\n"
+      "vmovaps %%zmm29, .Lat_wide+64(%[wide])\n"
+      ".set .Lat_wide, .Lat_wide+128\n"
+      ".endif\n"
+      ".rept %c[lines]\n"
+      ".if .Lpage < %c[fetched]\n"
+      "prefetcht1 4096*.Lpage(%[fetch])\n"
+      ".set .Lpage, .Lpage+1\n"
+      ".endif\n"
+      ".endr\n"
       "sy_shared 0, 0, 1\n"
       "sy_embedded 1, 2, 3\n"
       "sy_embedded 2, 4, 5\n"
@@ -58,15 +70,11 @@ template <unsigned kRows, Stored kStored, unsigned kFetched, unsigned kSteps>
       "sy_shared 9, 18, 19\n"
       "sy_embedded 10, 20, 21\n"
       "sy_embedded 11, 22, 23\n"
+      "sy_shared 12, 24, 25\n"
+      "sy_embedded 13, 26, 27\n"
       ".set .Lat_x, .Lat_x+4*%c[rows]\n"
       ".endm\n"
-      ".macro sy_fetch\n"
-      ".if .Lpage < %c[fetched]\n"
-      "prefetcht1 4096*.Lpage(%[fetch])\n"
-      ".endif\n"
-      ".set .Lpage, .Lpage+1\n"
-      ".endm\n"
-      ".macro sy_rows of:vararg\n"
+      ".macro sy_rows of\n"
       "\\of 0, 0, 1\n"
       "\\of 1, 2, 3\n"
       "\\of 2, 4, 5\n"
@@ -79,46 +87,47 @@ template <unsigned kRows, Stored kStored, unsigned kFetched, unsigned kSteps>
       "\\of 9, 18, 19\n"
       "\\of 10, 20, 21\n"
       "\\of 11, 22, 23\n"
+      "\\of 12, 24, 25\n"
+      "\\of 13, 26, 27\n"
       ".endm\n"
       "sy_rows sy_load\n"
-      ".if %c[stored] == 1\n"
-      "vpternlogd $255, %%zmm29, %%zmm29, %%zmm29\n"
-      "vpslld $16, %%zmm29, %%zmm29\n"
+      ".if %c[stored] == 1\n"  // a mask of the upper halves
+      "vpternlogd $255, %%zmm31, %%zmm31, %%zmm31\n"
+      "vpslld $16, %%zmm31, %%zmm31\n"
       ".endif\n"
-      ".p2align 4\n"
+      ".p2align 5\n"
       "1:\n"
       ".set .Lat_x, 0\n"
       ".set .Lat_w, 0\n"
+      ".set .Lat_wide, 0\n"
       ".set .Lpage, 0\n"
       ".rept %c[steps]\n"
       ".if %c[stored] == 0\n"
-      "vmovaps .Lat_w(%[w]), %%zmm24\n"
-      "vmovaps .Lat_w+64(%[w]), %%zmm25\n"
-      "sy_fetch\n"
-      "sy_fetch\n"
+      "vmovaps .Lat_w(%[w]), %%zmm28\n"
+      "vmovaps .Lat_w+64(%[w]), %%zmm29\n"
       "sy_input\n"
       ".elseif %c[stored] == 1\n"
-      "vmovdqa32 .Lat_w(%[w]), %%zmm26\n"
-      "vmovdqa32 .Lat_w+64(%[w]), %%zmm27\n"
-      "vpslld $16, %%zmm26, %%zmm24\n"
-      "vpslld $16, %%zmm27, %%zmm25\n"
-      "sy_fetch\n"
+      "vpslld $16, .Lat_w(%[w]), %%zmm28\n"
+      "vpslld $16, .Lat_w+64(%[w]), %%zmm29\n"
       "sy_input\n"
-      "vpandd %%zmm29, %%zmm26, %%zmm24\n"
-      "vpandd %%zmm29, %%zmm27, %%zmm25\n"
-      "sy_fetch\n"
+      "vpandd .Lat_w(%[w]), %%zmm31, %%zmm28\n"
+      "vpandd .Lat_w+64(%[w]), %%zmm31, %%zmm29\n"
       "sy_input\n"
       ".else\n"
-      "vcvtph2ps .Lat_w(%[w]), %%zmm24\n"
-      "vcvtph2ps .Lat_w+32(%[w]), %%zmm25\n"
-      "sy_fetch\n"
+      "vcvtph2ps .Lat_w(%[w]), %%zmm28\n"
+      "vcvtph2ps .Lat_w+32(%[w]), %%zmm29\n"
       "sy_input\n"
       ".endif\n"
       ".set .Lat_w, .Lat_w+%c[step_bytes]\n"
       ".endr\n"
       "add $.Lat_x, %[x]\n"
       "add $.Lat_w, %[w]\n"
+      ".if %c[fetched]\n"
       "add $64, %[fetch]\n"
+      ".endif\n"
+      ".if %c[keep]\n"
+      "add $.Lat_wide, %[wide]\n"
+      ".endif\n"
       "dec %[rounds]\n"
       "jnz 1b\n"
       "sy_rows sy_store\n"
@@ -128,35 +137,39 @@ template <unsigned kRows, Stored kStored, unsigned kFetched, unsigned kSteps>
       ".purgem sy_shared\n"
       ".purgem sy_embedded\n"
       ".purgem sy_input\n"
-      ".purgem sy_fetch\n"
       ".purgem sy_rows\n"
-      : [x] "+r"(x), [w] "+r"(panel), [fetch] "+r"(fetch), [rounds] "+r"(rounds)
+      : [x] "+r"(x), [w] "+r"(panel), [fetch] "+r"(fetch), [rounds] "+r"(rounds), [wide] "+r"(wide)
       : [sums] "r"(sums), [rows] "i"(kRows), [stored] "i"(static_cast<int>(kStored)),
-        [fetched] "i"(kFetched), [steps] "i"(kSteps), [step_bytes] "i"(kStepBytes)
+        [fetched] "i"(kFetched), [lines] "i"(kLines), [steps] "i"(kSteps),
+        [step_bytes] "i"(kStepBytes), [keep] "i"(kKeep ? 1 : 0)
       : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
         "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "xmm16", "xmm17", "xmm18",
         "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28",
-        "xmm29");
+        "xmm29", "xmm30", "xmm31");
 }
 
 /// As in inner.inl.
-template <unsigned kRows, Stored kStored, unsigned kFetched>
+template <unsigned kRows, Stored kStored, Fetch kFetch, bool kKeep>
 [[gnu::noinline]] void tile(const float* x, const std::byte* panel, std::int64_t steps, bool odd,
-                            std::uintptr_t fetch, bool fresh, float* sums) {
-  constexpr unsigned kUnit = kUnitBytes / Panel<kStored>::kStepBytes;
+                            std::uintptr_t fetch, bool fresh, float* sums, float* wide) {
+  using R = Round<kStored, kFetch>;
   if (fresh) {
     for (std::int64_t i = 0; i < std::int64_t{kRows} * kColumns; ++i) sums[i] = 0.0F;
   }
   const std::int64_t whole = odd ? steps - 1 : steps;
-  const std::int64_t units = whole / kUnit;
-  const std::int64_t rest = whole % kUnit;
-  if (units > 0) add_rounds<kRows, kStored, kFetched, kUnit>(x, panel, fetch, units, sums);
-  if (rest > 0) add_rounds<kRows, kStored, 0, 1>(x, panel, fetch, rest, sums);
+  const std::int64_t rounds = whole / R::kSteps;
+  const std::int64_t rest = whole % R::kSteps;
+  if (rounds > 0) {
+    add_rounds<kRows, kStored, R::kSteps, R::kFetched, kKeep>(x, panel, fetch, rounds, sums, wide);
+  }
+  if (rest > 0) {
+    add_rounds<kRows, kStored, 1, 0, kKeep>(x, panel, fetch, rest, sums, wide);
+  }
   if (odd) {
     alignas(64) float last[2 * kColumns];
     widen<kStored>(panel, 1, last);
     const auto* one = reinterpret_cast<const std::byte*>(last);
-    add_rounds<kRows, Stored::kFloat32, 0, 1>(x, one, fetch, 1, sums);
+    add_rounds<kRows, Stored::kFloat32, 1, 0, kKeep>(x, one, fetch, 1, sums, wide);
   }
 }
 }  // namespace

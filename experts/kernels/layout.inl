@@ -75,7 +75,28 @@ constexpr std::int64_t kPageBytes = 4096;
 constexpr std::int64_t kPages = 8;  ///< of a block
 constexpr std::int64_t kBlockBytes = kPages * kPageBytes;
 constexpr std::int64_t kLineBytes = 64;
-/// Panel bytes that a tile works through in one go, and in which it fetches a line of every page.
-constexpr std::int64_t kUnitBytes = kPages * kLineBytes;
+
+/// Inputs of a segment of which all groups of rows make use before the next: as float32 it fits
+/// into a block, and into the first cache.
+constexpr std::int64_t kSegmentInputs = 256;
+
+/// How a pass over (a part of) a block fetches. A lone one fetches all lines of all pages. Several
+/// that share the work each go through one half of so many pages.
+enum class Fetch { kAlone, kNone, kTwo, kFour, kEight };
+constexpr std::int64_t kHalfPageBytes = kPageBytes / 2;
+
+/// What a pass goes through between two lines of a page.
+template <Stored kStored, Fetch kFetch>
+struct Round {
+  static constexpr bool kIsAlone = kFetch == Fetch::kAlone;
+  static constexpr unsigned kInputs =
+      kIsAlone ? kPages * kLineBytes / Panel<kStored>::kStepBytes * Panel<kStored>::kDepth
+               : kSegmentInputs * kLineBytes / kHalfPageBytes;
+  static constexpr unsigned kSteps = kInputs / Panel<kStored>::kDepth;
+  static constexpr unsigned kFetched = kIsAlone || kFetch == Fetch::kEight ? 8
+                                       : kFetch == Fetch::kFour            ? 4
+                                       : kFetch == Fetch::kTwo             ? 2
+                                                                           : 0;
+};
 }  // namespace
 }  // namespace switchyard::experts::panel

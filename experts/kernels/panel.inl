@@ -26,27 +26,46 @@ inline std::uintptr_t address_of(const void* p) {
 }
 
 using Tile = void (*)(const float* x, const std::byte* panel, std::int64_t steps, bool odd,
-                      std::uintptr_t fetch, bool fresh, float* sums);
+                      std::uintptr_t fetch, bool fresh, float* sums, float* wide);
 
-template <Stored kStored, unsigned kFetched, unsigned kRows = Simd::kMaxRows>
+/// @param rows  in [kLeast, most of a group]
+template <Stored kStored, Fetch kFetch, bool kKeep, unsigned kLeast,
+          unsigned kRows = Simd::kMaxRows>
 Tile tile_of(std::int64_t rows) {
-  if (rows == kRows) return tile<kRows, kStored, kFetched>;
-  if constexpr (kRows > 1) return tile_of<kStored, kFetched, kRows - 1>(rows);
-  return nullptr;
+  if constexpr (kRows > kLeast) {
+    if (rows < kRows) return tile_of<kStored, kFetch, kKeep, kLeast, kRows - 1>(rows);
+  }
+  return tile<kRows, kStored, kFetch, kKeep>;
 }
 
-/// The tile for one of several groups, which share the fetching.
-Tile shared_tile_of(std::int64_t rows, std::int64_t fetched) {
-  switch (fetched) {
-    case 0:
-      return tile_of<Stored::kFloat32, 0>(rows);
-    case 1:
-      return tile_of<Stored::kFloat32, 1>(rows);
-    case 2:
-      return tile_of<Stored::kFloat32, 2>(rows);
+/// The tile for one of several groups, which have at least half of the most rows.
+template <Stored kStored, bool kKeep>
+Tile shared_tile_of(std::int64_t rows, Fetch fetch) {
+  constexpr unsigned kLeast = Simd::kMaxRows / 2;
+  switch (fetch) {
+    case Fetch::kEight:
+      return tile_of<kStored, Fetch::kEight, kKeep, kLeast>(rows);
+    case Fetch::kFour:
+      return tile_of<kStored, Fetch::kFour, kKeep, kLeast>(rows);
+    case Fetch::kTwo:
+      return tile_of<kStored, Fetch::kTwo, kKeep, kLeast>(rows);
     default:
-      return tile_of<Stored::kFloat32, 4>(rows);
+      return tile_of<kStored, Fetch::kNone, kKeep, kLeast>(rows);
   }
+}
+
+/// What one of the passes over a block fetches: one half of some of its pages.
+struct Share {
+  Fetch fetch;
+  std::uintptr_t first;  ///< bytes from the first line of the first page
+};
+Share share_of(std::int64_t pass, std::int64_t passes) {
+  const Fetch fetch = passes < 4 ? Fetch::kEight : passes < 8 ? Fetch::kFour : Fetch::kTwo;
+  const std::int64_t pages = passes < 4 ? 8 : passes < 8 ? 4 : 2;
+  const std::int64_t turns = kPages / pages;  // until all pages had their first half
+  if (pass >= 2 * turns) return {Fetch::kNone, 0};
+  return {fetch, static_cast<std::uintptr_t>(pass % turns * pages * kPageBytes +
+                                             pass / turns * kHalfPageBytes)};
 }
 
 // ---- Activations: step for step the scalar functions of math.cpp.
@@ -222,10 +241,12 @@ struct Segment {
   std::uintptr_t fetch;  ///< the line to fetch at its beginning: of the next block, page 0
 };
 
-/// Calls f(segment) for the segments of a panel, at most `most_bytes` each (a part of a block).
+/// Calls f(segment) for the segments of a panel, at most `most_bytes` each (a part of a block), in
+/// which `page_bytes` of a page are fetched.
 template <Stored kStored, class F>
 [[gnu::always_inline]] inline void each_segment(const Product& p, std::int64_t panel,
-                                                std::int64_t most_bytes, const F& f) {
+                                                std::int64_t most_bytes, std::int64_t page_bytes,
+                                                const F& f) {
   constexpr std::int64_t kStepBytes = Panel<kStored>::kStepBytes;
   const std::int64_t steps = Panel<kStored>::steps(p.depth);
   const bool odd = p.depth % Panel<kStored>::kDepth != 0;
@@ -243,7 +264,7 @@ template <Stored kStored, class F>
     if (next_block >= end_bytes && p.next != nullptr) next = static_cast<const std::byte*>(p.next);
     f(Segment{
         panels + start, first, count, odd && count == left,
-        address_of(next) + static_cast<std::uintptr_t>(at % most_bytes * kPageBytes / most_bytes)});
+        address_of(next) + static_cast<std::uintptr_t>(at % most_bytes * page_bytes / most_bytes)});
     first += count;
   }
 }
@@ -252,49 +273,46 @@ template <Stored kStored, class F>
 template <Stored kStored>
 void run_group(const Product& p) {
   alignas(64) float sums[Simd::kMaxRows * kColumns];
-  const Tile tile = tile_of<kStored, kPages>(p.rows);
+  const Tile tile = tile_of<kStored, Fetch::kAlone, false, 1>(p.rows);
   for (std::int64_t i = p.first_panel; i < p.end_panel; ++i) {
-    each_segment<kStored>(p, i, kBlockBytes, [&](const Segment& s) {
+    each_segment<kStored>(p, i, kBlockBytes, kPageBytes, [&](const Segment& s) {
       tile(p.x + s.first * Panel<kStored>::kDepth * p.rows,
            s.panel + s.first * Panel<kStored>::kStepBytes, s.steps, s.odd, s.fetch, s.first == 0,
-           sums);
+           sums, nullptr);
     });
     finish_tile(p, i, 0, p.rows, sums);
   }
 }
 
-/// Inputs of a segment of which all groups make use before the next: as float32 it stays in the
-/// first cache.
-constexpr std::int64_t kSegmentInputs = 256;
-
-/// Several groups of rows: all of them go through a segment, which is widened once for them.
+/// Several groups of rows: all of them go through a segment, which the first one widens for them.
 template <Stored kStored>
 void run_groups(const Product& p, const Groups& groups) {
   using P = Panel<kStored>;
+  constexpr bool kKeep = kStored != Stored::kFloat32;
   constexpr std::int64_t kMostBytes = kSegmentInputs / P::kDepth * P::kStepBytes;
   alignas(64) float sums[kMostRows * kColumns];
-  alignas(64) float wide[kStored == Stored::kFloat32 ? 1 : kSegmentInputs * kColumns];
-  // Pages of the next block a pass: the passes that a block has share them, the first ones first.
+  alignas(64) float wide[kKeep ? kSegmentInputs * kColumns : 1];
   const std::int64_t passes = kBlockBytes / kMostBytes * groups.count;
-  const std::int64_t fetched = passes >= kPages ? 1 : passes >= kPages / 2 ? 2 : 4;
   for (std::int64_t i = p.first_panel; i < p.end_panel; ++i) {
-    each_segment<kStored>(p, i, kMostBytes, [&](const Segment& s) {
+    each_segment<kStored>(p, i, kMostBytes, kHalfPageBytes, [&](const Segment& s) {
       const std::byte* weights = s.panel + s.first * P::kStepBytes;
-      const std::int64_t part =
-          (weights - static_cast<const std::byte*>(p.panels)) % kBlockBytes / kMostBytes;
-      const std::int64_t inputs = s.steps * P::kDepth - (s.odd ? 1 : 0);
-      if constexpr (kStored != Stored::kFloat32) {
-        widen<kStored>(weights, s.steps, wide);
-        weights = reinterpret_cast<const std::byte*>(wide);
-      }
+      const std::int64_t at = weights - static_cast<const std::byte*>(p.panels);
+      const std::int64_t first_pass = at % kBlockBytes / kMostBytes * groups.count;
       for (std::int64_t g = 0; g < groups.count; ++g) {
         const std::int64_t first = groups.first(g);
         const std::int64_t rows = groups.first(g + 1) - first;
-        const std::int64_t page = (part * groups.count + g) * fetched;
-        const Tile tile = shared_tile_of(rows, page < kPages ? fetched : 0);
-        tile(p.x + first * p.depth + s.first * P::kDepth * rows, weights, inputs, false,
-             s.fetch + static_cast<std::uintptr_t>(page * kPageBytes), s.first == 0,
-             sums + first * kColumns);
+        const float* x = p.x + first * p.depth + s.first * P::kDepth * rows;
+        float* group_sums = sums + first * kColumns;
+        const Share share = share_of(first_pass + g, passes);
+        if (kKeep && g > 0) {
+          const std::int64_t inputs = s.steps * P::kDepth - (s.odd ? 1 : 0);
+          shared_tile_of<Stored::kFloat32, false>(rows, share.fetch)(
+              x, reinterpret_cast<const std::byte*>(wide), inputs, false, s.fetch + share.first,
+              s.first == 0, group_sums, nullptr);
+        } else {
+          shared_tile_of<kStored, kKeep>(rows, share.fetch)(
+              x, weights, s.steps, s.odd, s.fetch + share.first, s.first == 0, group_sums, wide);
+        }
       }
     });
     for (std::int64_t g = 0; g < groups.count; ++g) {
