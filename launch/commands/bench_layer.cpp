@@ -51,7 +51,7 @@ void print(const LayerReport& report, const Options& options, int ranks, std::os
                figure(r.layer_ms.p99), figure(r.layer_ms.max), decimal(r.tokens_per_s, 1),
                figure(r.experts_ms.median), figure(r.exchange_ms.median), figure(r.wait_ms.median),
                decimal(100 * r.exchange_share, 2) + " %", figure(r.weights_gb_per_s),
-               decimal(r.imbalance, 3), figure(r.error_of_rms), std::to_string(r.wrong)});
+               decimal(r.compute_imbalance, 3), figure(r.error_of_rms), std::to_string(r.wrong)});
   }
   table.print(out);
 }
@@ -75,7 +75,7 @@ nlohmann::ordered_json to_json(const LayerReport& report) {
     row["exchange_share"] = r.exchange_share;
     row["tokens_per_s"] = r.tokens_per_s;
     row["weights_gb_per_s"] = r.weights_gb_per_s;
-    row["imbalance"] = r.imbalance;
+    row["compute_imbalance"] = r.compute_imbalance;
     row["balancedness"] = r.balancedness;
     row["logical_bytes"] = r.logical_bytes;
     row["wire_bytes"] = r.wire_bytes;

@@ -66,6 +66,9 @@ void print(const runtime::RunResult& result, std::ostream& out) {
   row("rows a rank", "min " + count(result.rows_min) + ", mean " + count(result.rows_mean) +
                          ", max " + count(result.rows_max) + " computed a step; balancedness " +
                          fixed(result.balancedness, 3));
+  row("compute", "imbalance " + fixed(result.compute_imbalance, 3) +
+                     ": largest over mean processor time in experts' tasks; node queue " +
+                     (result.node_queue ? "on" : "off"));
   row("slots", count(result.slots) + " routed a step, " + count(result.dropped) + " dropped, " +
                    count(result.identity) + " identity");
   row("logical bytes", bytes(result.logical_bytes) +
@@ -111,6 +114,8 @@ nlohmann::ordered_json to_json(const runtime::RunResult& result) {
   json["rows_per_rank"] = {
       {"min", result.rows_min}, {"mean", result.rows_mean}, {"max", result.rows_max}};
   json["balancedness"] = result.balancedness;
+  json["compute_imbalance"] = result.compute_imbalance;
+  json["node_queue"] = result.node_queue;
   json["slots_per_step"] = result.slots;
   json["dropped_per_step"] = result.dropped;
   json["identity_per_step"] = result.identity;

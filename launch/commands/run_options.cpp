@@ -80,6 +80,10 @@ std::vector<Option> layer_options() {
   return {
       choice_option("transport", {"auto", "node", "two-level", "p2p", "alltoallv"},
                     "how rows cross ranks", "auto"),
+      choice_option("node-queue", {"on", "off"},
+                    "ranks of a node share their experts' weights and take each other's tasks; "
+                    "changes no bit",
+                    "on"),
       text_option("placement", "linear|round-robin|FILE", "which rank holds which experts",
                   "linear"),
       integer_option("chunk-tokens", "COUNT", "most tokens a rank sends at once; 0: all", 0),
@@ -93,6 +97,7 @@ std::vector<Option> layer_options() {
 runtime::LayerOptions layer_settings(const Options& options) {
   runtime::LayerOptions layer;
   layer.transport = options.text("transport");
+  layer.node_queue = options.text("node-queue") == "on";
   layer.chunk_tokens = options.integer("chunk-tokens");
   layer.threads = static_cast<int>(options.integer("threads-per-rank"));
   layer.isa = experts::isa_from(options.text("isa"));

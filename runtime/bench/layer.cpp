@@ -88,6 +88,7 @@ class Cell {
   /// One timed step; whether its bits are the first one's is looked at afterwards.
   double step(LayerResult& result) {
     const PhaseTimes before = layer_.stats().phases;
+    const double task_s = layer_.stats().task_seconds;
     const Stopwatch watch;
     const experts::Matrix out = forward();
     const double seconds = watch.seconds();
@@ -105,6 +106,7 @@ class Cell {
     experts_s_.push_back(products);
     exchange_s_.push_back(seconds - products);
     wait_s_.push_back(waited);
+    task_s_.push_back(layer_.stats().task_seconds - task_s);
     const auto size = at(out.rows() * out.cols()) * sizeof(float);
     if (std::memcmp(out.data(), kept_.data(), size) != 0) ++result.wrong;
     return seconds;
@@ -123,6 +125,7 @@ class Cell {
   std::vector<double> experts_s_;
   std::vector<double> exchange_s_;
   std::vector<double> wait_s_;
+  std::vector<double> task_s_;
   std::array<std::vector<double>, kNumPhases> phase_s_;
 };
 
@@ -146,9 +149,13 @@ void Cell::sum_up(LayerResult& result, const std::vector<double>& layer_s, doubl
   const double ranks = group_.size();
   const double total_tokens = static_cast<double>(result.tokens_per_rank) * ranks;
   result.tokens_per_s = 1e3 * total_tokens / result.layer_ms.median;
-  const double mine = median(counted(experts_s_));
-  const double mean = sum_over_ranks(group_, mine) / ranks;
-  result.imbalance = mean > 0 ? slowest(group_, std::span(&mine, 1)).front() / mean : 1;
+  std::vector<double> ratios;  // of each repetition: an average over them would look better
+  const auto largest = slowest(group_, counted(task_s_));
+  for (std::size_t i = 0; i < largest.size(); ++i) {
+    const double mean = sum_over_ranks(group_, counted(task_s_)[i]) / ranks;
+    ratios.push_back(mean > 0 ? largest[i] / mean : 1);
+  }
+  result.compute_imbalance = median(ratios);
   const double share = median(counted(exchange_s_)) * 1e3 / result.layer_ms.median;
   result.exchange_share = sum_over_ranks(group_, share) / ranks;
   for (auto& phase : phase_s_) {

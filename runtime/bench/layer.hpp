@@ -37,7 +37,7 @@ struct LayerResult {
   std::vector<double> phases_ms;  ///< [kNumPhases], mean a repetition, slowest rank
   double tokens_per_s = 0;        ///< all ranks
   double exchange_share = 0;      ///< mean over ranks of exchange time over layer time
-  double imbalance = 1;           ///< slowest over mean rank, of time in the products of experts
+  double compute_imbalance = 1;   ///< largest over mean rank, processor time in experts' tasks
   double balancedness = 1;        ///< mean over largest number of rows a rank
   double weights_gb_per_s =
       0;  ///< weights of the experts that got rows, all ranks, over experts_ms

@@ -86,6 +86,8 @@ class MoeLayer {
   [[nodiscard]] const experts::BlockSpec& spec() const { return spec_; }
   [[nodiscard]] const Placement& placement() const { return placement_; }
   [[nodiscard]] std::string_view transport() const { return engine_->exchange->name(); }
+  /// Ranks of this node take each other's tasks.
+  [[nodiscard]] bool shares_work() const { return engine_->board.shared(); }
   [[nodiscard]] const LayerStats& stats() const { return stats_; }
   void reset_stats();
   /// Packed weights on this rank.

@@ -131,7 +131,8 @@ void sum_up(comm::Group& group, const Coordinator& coordinator, double seconds, 
                            static_cast<double>(stats.planned.identity),
                            static_cast<double>(stats.planned.rows_out),
                            static_cast<double>(stats.logical_bytes),
-                           static_cast<double>(stats.wire_bytes)};
+                           static_cast<double>(stats.wire_bytes),
+                           stats.task_seconds};
   const std::size_t first_phase = mine.size();
   for (std::size_t p = 0; p < kNumPhases; ++p) {
     const double wall = stats.phases.seconds[p];
@@ -162,6 +163,7 @@ void sum_up(comm::Group& group, const Coordinator& coordinator, double seconds, 
   result.rows_min = result.rows_max;
   for (const auto& rank : all) result.rows_min = std::min(result.rows_min, rank[3] / steps);
   result.balancedness = result.rows_max > 0 ? result.rows_mean / result.rows_max : 1;
+  result.compute_imbalance = sum(10) > 0 ? largest(10) * ranks / sum(10) : 1;
   result.slots = sum(4) / steps;
   result.dropped = sum(5) / steps;
   result.identity = sum(6) / steps;
@@ -210,6 +212,7 @@ RunResult describe_run(const Prepared& run, const RunSettings& settings,
   result.model = run.model->name();
   result.router = experts::describe(run.block.router);
   result.transport = coordinator.layer(0).transport();
+  result.node_queue = coordinator.layer(0).shares_work();
   result.isa = experts::name_of(run.options.isa);
   result.weights = experts::name_of(run.options.stored);
   result.routing = settings.routing;

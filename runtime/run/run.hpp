@@ -49,15 +49,17 @@ struct RunResult {
   double rows_min = 0;  ///< (token, slot) rows computed a rank and step
   double rows_mean = 0;
   double rows_max = 0;
-  double balancedness = 1;      ///< rows_mean / rows_max
-  double slots = 0;             ///< a step
-  double dropped = 0;           ///< a step
-  double identity = 0;          ///< a step
-  double rows_out = 0;          ///< rows that crossed ranks on the way out, a step
-  double logical_bytes = 0;     ///< a step
-  double wire_bytes = 0;        ///< a step
-  double weight_bytes = 0;      ///< packed, largest rank
-  std::int64_t non_finite = 0;  ///< values of the output that are NaN or infinite
+  double balancedness = 1;       ///< rows_mean / rows_max
+  double compute_imbalance = 1;  ///< largest over mean rank, of processor time in experts' tasks
+  bool node_queue = false;       ///< ranks of a node took each other's tasks
+  double slots = 0;              ///< a step
+  double dropped = 0;            ///< a step
+  double identity = 0;           ///< a step
+  double rows_out = 0;           ///< rows that crossed ranks on the way out, a step
+  double logical_bytes = 0;      ///< a step
+  double wire_bytes = 0;         ///< a step
+  double weight_bytes = 0;       ///< packed, largest rank
+  std::int64_t non_finite = 0;   ///< values of the output that are NaN or infinite
   std::string output_digest;
   TraceSummary trace;  ///< of the counted steps, if they were recorded
 };

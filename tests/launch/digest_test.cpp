@@ -62,6 +62,9 @@ TEST(Digest, DoesNotDependOnHowTheLayerIsRun) {
   const std::string plain = digest_of(1);
   const std::vector<std::vector<std::string>> ways{
       {"--transport", "alltoallv"},
+      {"--transport", "p2p"},
+      {"--transport", "two-level"},
+      {"--node-queue", "off"},
       {"--placement", "round-robin"},
       {"--chunk-tokens", "5"},
       {"--threads-per-rank", "3"},
