@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "experts/kernels/rows.hpp"
 #include "experts/synthetic.hpp"
 
 namespace switchyard::runtime::bench {
@@ -76,44 +77,25 @@ std::int64_t ExchangeWork::wrong(const std::vector<const float*>& results) const
 void compute(std::span<const RowToCompute> rows, const ExchangeWork& work,
              experts::AlignedBuffer& panel) {
   constexpr std::size_t kPanelRows = 192;  // as the kernels take them
-  constexpr std::size_t kBlock = 64;       // in registers, so that row and result may be one place
   const std::size_t hidden = at(work.hidden);
+  const auto kernels = experts::rows::kernels_of(experts::best_isa());
   panel.ensure(kPanelRows * hidden * sizeof(float));
   for (std::size_t i = 0, in_panel = 0; i < rows.size(); ++i, ++in_panel) {
     if (i > 0 && rows[i].expert != rows[i - 1].expert) in_panel = 0;
     float* const copy = panel.as<float>() + in_panel % kPanelRows * hidden;
-    const auto number = static_cast<float>(rows[i].expert + 1);
-    for (std::size_t c = 0; c < hidden; c += kBlock) {
-      float block[kBlock];
-      const std::size_t width = std::min(kBlock, hidden - c);
-      std::copy_n(rows[i].row + c, width, block);
-      std::copy_n(block, width, copy + c);
-      for (std::size_t j = 0; j < width; ++j) block[j] *= number;
-      std::copy_n(block, width, rows[i].result + c);
-    }
+    std::memcpy(copy, rows[i].row, hidden * sizeof(float));
+    kernels.scale(copy, static_cast<float>(rows[i].expert + 1), work.hidden, rows[i].result);
   }
   if (work.inject && !rows.empty()) rows.front().result[hidden / 2] += 1;
 }
 
 void sum_slots(const experts::Routing& routing, const std::vector<const float*>& results,
                experts::Matrix& sums) {
-  constexpr std::int64_t kBlock = 16;  // sums of so many columns stay in registers over all slots
+  const auto kernels = experts::rows::kernels_of(experts::best_isa());
   for (std::int64_t t = 0; t < sums.rows(); ++t) {
-    float* const out = sums.row(t).data();
-    for (std::int64_t c = 0; c < sums.cols(); c += kBlock) {
-      const std::int64_t width = std::min(kBlock, sums.cols() - c);
-      float block[kBlock] = {};
-      for (std::int64_t s = routing.offsets[at(t)]; s < routing.offsets[at(t + 1)]; ++s) {
-        const float weight = routing.weights[at(s)];
-        const float* const row = results[at(s)] + c;
-        if (width == kBlock) {
-          for (std::int64_t i = 0; i < kBlock; ++i) block[i] += weight * row[i];
-        } else {
-          for (std::int64_t i = 0; i < width; ++i) block[i] += weight * row[i];
-        }
-      }
-      std::copy_n(block, width, out + c);
-    }
+    const std::int64_t first = routing.offsets[at(t)];
+    kernels.sum(results.data() + first, routing.weights.data() + first,
+                routing.offsets[at(t + 1)] - first, sums.cols(), sums.row(t).data());
   }
 }
 }  // namespace switchyard::runtime::bench
