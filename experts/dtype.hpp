@@ -21,6 +21,9 @@ enum class DType { kFloat32, kBfloat16, kFloat16, kInt8 };
   return kNames[static_cast<std::size_t>(type)];
 }
 
+/// The type of a name. @throws std::invalid_argument  it is none of the above
+[[nodiscard]] DType dtype_from(std::string_view name);
+
 /// bfloat16 bits to float32; exact.
 [[nodiscard]] constexpr float widen_bfloat16(std::uint16_t bits) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16U);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "experts/kernels/dispatch.hpp"
 #include "launch/commands/all.hpp"
 #include "launch/commands/run_options.hpp"
 #include "launch/machine.hpp"
@@ -46,8 +47,9 @@ void print(const runtime::RunResult& result, std::ostream& out) {
       result.router +
           (result.routing == "model" ? "" : "; experts chosen by --routing " + result.routing));
   row("ranks", std::to_string(result.ranks) + ", transport " + result.transport + ", kernels " +
-                   result.isa + ", weights " + result.weights + " (" + bytes(result.weight_bytes) +
-                   " on the largest rank, loaded in " + fixed(result.load_s, 1) + " s)");
+                   result.isa + ", math " + result.math_name + ", weights " + result.weights +
+                   " (" + bytes(result.weight_bytes) + " on the largest rank, loaded in " +
+                   fixed(result.load_s, 1) + " s)");
   row("tokens", std::to_string(result.tokens) + " a step, " + std::to_string(result.steps) +
                     (result.steps == 1 ? " step" : " steps") + " in " + fixed(result.seconds, 3) +
                     " s");
@@ -82,9 +84,10 @@ void print(const runtime::RunResult& result, std::ostream& out) {
                      fixed(static_cast<double>(result.trace.clock_error_ns) / 1e3, 2) + " us");
   }
   row("output digest",
-      result.output_digest + (result.invariance.empty()
-                                  ? ""
-                                  : "  (depends on the rank count: " + result.invariance + ")"));
+      result.output_digest +
+          (result.math_name == "float32" ? "" : "  (math " + result.math_name + ")") +
+          (result.invariance.empty() ? ""
+                                     : "  (depends on the rank count: " + result.invariance + ")"));
 }
 
 nlohmann::ordered_json to_json(const runtime::RunResult& result) {
@@ -94,6 +97,8 @@ nlohmann::ordered_json to_json(const runtime::RunResult& result) {
   json["transport"] = result.transport;
   json["isa"] = result.isa;
   json["weights"] = result.weights;
+  json["math"] = result.math;
+  json["math_name"] = result.math_name;
   json["layers"] = result.layers;
   json["idle_ranks"] = result.idle_ranks;
   json["tokens_per_step"] = result.tokens;
@@ -137,7 +142,12 @@ std::vector<comm::Field> prepare(const Options& options) {
   const auto settings = run_settings(options);
   const auto model = runtime::model_of(settings);
   runtime::validate(settings, model);
-  return {{"model digest", runtime::sha256(model.text()).substr(0, 16)}};
+  const auto native = [&](experts::DType stored) {
+    return std::string(experts::math_name(settings.layer.isa, settings.layer.math, stored));
+  };
+  return {{"model digest", runtime::sha256(model.text()).substr(0, 16)},
+          {"math of bfloat16", native(experts::DType::kBfloat16)},
+          {"math of int8", native(experts::DType::kInt8)}};
 }
 
 /// What one rank may use, if all ranks of this machine take the same.

@@ -27,9 +27,6 @@ std::vector<Option> work_options() {
       integer_option("warmup", "COUNT", "steps before them that are not", defaults.warmup,
                      {.least = 0}),
       integer_option("seed", "NUMBER", "of synthetic weights, tokens and routing", 1, {.least = 0}),
-      choice_option("weights", {"auto", "float32", "bfloat16"},
-                    "stored type of expert weights; auto: the checkpoint's, else float32", "auto"),
-      choice_option("math", {"float32"}, "what products are computed in", "float32"),
       text_option("routing", "model|uniform|zipf:S",
                   "who chooses experts: the model's router, or a seeded load", defaults.routing),
       text_option("input", "FILE", "token rows, float32 little-endian, instead of synthetic ones"),
@@ -90,7 +87,13 @@ std::vector<Option> layer_options() {
       integer_option("threads-per-rank", "COUNT", "that compute; changes no bit", 1,
                      {.least = 1, .most = 1024}),
       choice_option("isa", {"auto", "avx512", "avx2", "portable"},
-                    "instructions of the kernels; changes no bit", "auto"),
+                    "instructions of the kernels; changes no bit of float32 products", "auto"),
+      choice_option("weights", {"auto", "float32", "bfloat16", "float16", "int8"},
+                    "stored type of expert weights; auto: the checkpoint's, else float32", "auto"),
+      choice_option("math", {"float32", "native"},
+                    "what products are computed in; native: the stored type's dot products, where "
+                    "the processor has them",
+                    "float32"),
   };
 }
 
@@ -101,6 +104,7 @@ runtime::LayerOptions layer_settings(const Options& options) {
   layer.chunk_tokens = options.integer("chunk-tokens");
   layer.threads = static_cast<int>(options.integer("threads-per-rank"));
   layer.isa = experts::isa_from(options.text("isa"));
+  layer.math = options.text("math") == "native" ? experts::Math::kNative : experts::Math::kFloat32;
   return layer;
 }
 

@@ -75,7 +75,9 @@ int run(Context& context) {
     progress.at(tally.cases, static_cast<std::int64_t>(files.size()));
     std::optional<runtime::GoldenBlock> block;
     runtime::together(context.group(), [&] { block.emplace(runtime::read_golden(file)); });
-    layer.stored = block->weights->expert(0).up.type;
+    const std::string stored = context.options.text("weights");
+    layer.stored =
+        stored == "auto" ? block->weights->expert(0).up.type : experts::dtype_from(stored);
     const auto result =
         runtime::check_golden(context.group(), *block, layer, context.options.text("placement"));
     ++tally.cases;

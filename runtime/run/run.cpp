@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "comm/collective.hpp"
+#include "experts/kernels/dispatch.hpp"
 #include "experts/synthetic.hpp"
 #include "runtime/layer/coordinator.hpp"
 #include "runtime/model/checkpoint.hpp"
@@ -37,8 +38,8 @@ struct Prepared {
 };
 
 experts::DType stored_type(const RunSettings& settings, experts::WeightSource& weights) {
-  if (settings.weights == "bfloat16") return experts::DType::kBfloat16;
-  if (settings.weights == "float32" || settings.checkpoint.empty()) return experts::DType::kFloat32;
+  if (settings.weights != "auto") return experts::dtype_from(settings.weights);
+  if (settings.checkpoint.empty()) return experts::DType::kFloat32;
   return weights.expert(0).up.type;
 }
 
@@ -66,8 +67,8 @@ void require_memory(const RunSettings& settings, const Prepared& run, int rank, 
   const std::int64_t times = (need + settings.memory_bytes - 1) / settings.memory_bytes;
   throw std::invalid_argument("memory: weights of rank " + std::to_string(rank) + " take " +
                               gib(need) + ", want at most " + gib(settings.memory_bytes) +
-                              ": fewer --layers, --weights bfloat16, or " + std::to_string(times) +
-                              " times the memory on more nodes");
+                              ": fewer --layers, --weights bfloat16 or int8, or " +
+                              std::to_string(times) + " times the memory on more nodes");
 }
 
 Prepared prepare(const RunSettings& settings, int rank, int ranks) {
@@ -215,6 +216,8 @@ RunResult describe_run(const Prepared& run, const RunSettings& settings,
   result.node_queue = coordinator.layer(0).shares_work();
   result.isa = experts::name_of(run.options.isa);
   result.weights = experts::name_of(run.options.stored);
+  result.math = experts::name_of(run.options.math);
+  result.math_name = experts::math_name(run.options.isa, run.options.math, run.options.stored);
   result.routing = settings.routing;
   result.gathers = experts::needs_whole_batch(run.block.router);
   if (run.options.rank_local_rule && experts::needs_whole_batch(run.block.router)) {

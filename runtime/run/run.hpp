@@ -34,6 +34,8 @@ struct RunResult {
   std::string transport;  ///< that was taken
   std::string isa;
   std::string weights;     ///< stored type
+  std::string math;        ///< that was asked for: float32 or native
+  std::string math_name;   ///< what ran: float32, amx-bf16, avx512-bf16 or int8
   std::string routing;     ///< who chose experts: model, uniform, zipf:S
   bool gathers = false;    ///< a rule over the whole batch gathered routings, which no byte counts
   std::string invariance;  ///< empty, or which choice gave law 1 up

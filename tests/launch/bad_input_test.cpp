@@ -180,11 +180,11 @@ const std::vector<BadInput>& bad_inputs() {
          return tiny({"--weights", "int3"});
        },
        2, "--weights: got 'int3'"},
-      {"NativeMath",
+      {"UnknownMath",
        [] {
-         return tiny({"--math", "native"});
+         return tiny({"--math", "float16"});
        },
-       2, "float32"},
+       2, "--math: got 'float16'"},
       {"ZipfWithoutNumber",
        [] {
          return tiny({"--routing", "zipf:"});

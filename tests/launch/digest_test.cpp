@@ -75,6 +75,24 @@ TEST(Digest, DoesNotDependOnHowTheLayerIsRun) {
   for (const auto& way : ways) EXPECT_EQ(digest_of(3, way), plain) << way[0] << " " << way[1];
 }
 
+TEST(Digest, OfEveryStoredTypeAndMathIsTheSameAtEveryRankCount) {
+  for (const char* math : {"float32", "native"}) {
+    for (const char* weights : {"bfloat16", "float16", "int8"}) {
+      const std::vector<std::string> way{"--weights", weights, "--math", math};
+      const auto one = result_of(1, small_run(way));
+      EXPECT_EQ(one["weights"], weights);
+      EXPECT_EQ(one["math"], math);
+      std::vector<std::string> other = way;
+      other.insert(other.end(), {"--threads-per-rank", "2", "--chunk-tokens", "7"});
+      EXPECT_EQ(digest_of(3, other), one["output_digest"]) << weights << " " << math;
+      if (one["math_name"] == "float32" || one["math_name"] == "int8") {
+        other.insert(other.end(), {"--isa", "portable"});
+        EXPECT_EQ(digest_of(2, other), one["output_digest"]) << weights << " " << math;
+      }
+    }
+  }
+}
+
 TEST(Digest, ChangesWithAnySeedTokenStepOrTopK) {
   const std::string plain = digest_of(1);
   const std::vector<std::vector<std::string>> others{{"--seed", "2"},
