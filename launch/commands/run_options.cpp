@@ -88,6 +88,11 @@ std::vector<Option> layer_options() {
                      {.least = 1, .most = 1024}),
       choice_option("isa", {"auto", "avx512", "avx2", "portable"},
                     "instructions of the kernels; changes no bit of float32 products", "auto"),
+  };
+}
+
+std::vector<Option> math_options() {
+  return {
       choice_option("weights", {"auto", "float32", "bfloat16", "float16", "int8"},
                     "stored type of expert weights; auto: the checkpoint's, else float32", "auto"),
       choice_option("math", {"float32", "native"},
@@ -97,6 +102,10 @@ std::vector<Option> layer_options() {
   };
 }
 
+experts::Math math_of(const Options& options) {
+  return options.text("math") == "native" ? experts::Math::kNative : experts::Math::kFloat32;
+}
+
 runtime::LayerOptions layer_settings(const Options& options) {
   runtime::LayerOptions layer;
   layer.transport = options.text("transport");
@@ -104,7 +113,6 @@ runtime::LayerOptions layer_settings(const Options& options) {
   layer.chunk_tokens = options.integer("chunk-tokens");
   layer.threads = static_cast<int>(options.integer("threads-per-rank"));
   layer.isa = experts::isa_from(options.text("isa"));
-  layer.math = options.text("math") == "native" ? experts::Math::kNative : experts::Math::kFloat32;
   return layer;
 }
 
@@ -116,6 +124,7 @@ Option inject_option() {
 std::vector<Option> run_options() {
   std::vector<Option> options = work_options();
   append(options, layer_options());
+  append(options, math_options());
   append(options, capacity_options());
   options.push_back(
       output_option("output", "FILE", "rows of the last layer and step, float32 little-endian"));
@@ -146,6 +155,7 @@ runtime::RunSettings run_settings(const Options& options) {
   settings.routing = options.text("routing");
   settings.placement = options.text("placement");
   settings.layer = layer_settings(options);
+  settings.layer.math = math_of(options);
   auto& capacity = settings.capacity;
   capacity.rule = runtime::capacity_rule_from(options.text("capacity-rule"));
   capacity.factor = options.has("capacity-factor") ? options.real("capacity-factor") : 0.0;

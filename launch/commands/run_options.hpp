@@ -13,9 +13,12 @@ namespace switchyard::launch {
 [[nodiscard]] runtime::RunSettings run_settings(const Options& options);
 
 /// --transport, --placement, --chunk-tokens, --threads-per-rank and --isa: how a layer is run,
-/// which changes no bit of what it gives.
+/// which changes no bit of float32 products.
 [[nodiscard]] std::vector<Option> layer_options();
 [[nodiscard]] runtime::LayerOptions layer_settings(const Options& options);
+/// --weights and --math: what a layer is stored and multiplied in, which decides its bits.
+[[nodiscard]] std::vector<Option> math_options();
+[[nodiscard]] experts::Math math_of(const Options& options);
 /// --inject of the verify commands.
 [[nodiscard]] Option inject_option();
 }  // namespace switchyard::launch

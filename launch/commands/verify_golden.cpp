@@ -64,6 +64,7 @@ int run(Context& context) {
   runtime::together(context.group(), [&] {
     files = files_of(context.options);
     layer = layer_settings(context.options);
+    layer.math = math_of(context.options);
   });
   layer.inject = runtime::inject_from(context.options.text("inject"));
 
@@ -108,6 +109,7 @@ int run(Context& context) {
 
 Command verify_golden_command() {
   auto options = layer_options();
+  for (Option& option : math_options()) options.push_back(std::move(option));
   options.push_back(inject_option());
   return {.name = "verify golden",
           .summary = "blocks computed by the families' official code, run again over these ranks",
