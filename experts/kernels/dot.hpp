@@ -14,6 +14,10 @@ inline constexpr std::int64_t kGroup = 128;   ///< inputs that share a scale
 /// Bytes of one group of an int8 panel: 32 float32 scales, then [32 steps][32 columns][4 inputs].
 inline constexpr std::int64_t kGroupBytes = kColumns * 4 + kGroup * kColumns;
 
+/// An int8 row may have a second plane of bytes, for what the first leaves over: an input is then
+/// scale * (254 * first + second), and neither plane holds -128.
+inline constexpr std::int32_t kPlaneRadix = 254;
+
 /// sums[r][c] += rows[r] . column c, over a run of inputs that starts and, but for the last one of
 /// a panel, ends at a multiple of 128.
 struct Block {
@@ -21,6 +25,7 @@ struct Block {
   const std::byte* rows = nullptr;   ///< packed row 0, where the run starts in it
   const std::byte* notes = nullptr;  ///< int8: of row 0 and the first group: scale, -128 * sum
   std::int64_t row_stride = 0;       ///< bytes from row to row, notes too; a multiple of 64
+  std::int64_t second_plane = 0;     ///< int8: bytes from the first plane to the second; 0: none
   std::int64_t num_rows = 0;
   std::int64_t depth = 0;  ///< inputs of the run
   bool first = false;      ///< the sums start at 0
@@ -38,6 +43,7 @@ struct Rows {
   std::int64_t depth = 0;
   std::byte* packed = nullptr;  ///< [num_rows rounded up to 16] rows
   std::int64_t row_stride = 0;  ///< bytes
+  bool two_planes = false;      ///< int8
 };
 
 /// One way to make products, with the instructions it needs.

@@ -72,12 +72,14 @@ struct Streams {
 /// What stands behind a packed int8 row for each of its groups.
 struct Note {
   float scale;
-  std::int32_t offset;  ///< -128 times the group's sum: undoes unsigned weights
+  std::int32_t offset;  ///< -128 times the sum of the group's integers: undoes unsigned weights
 };
 
-/// 128 values to int8 with one scale, symmetric. A group that holds a NaN or an infinity has the
-/// scale NaN; one that is too small for a reciprocal is 0.
-inline Note quantise(const float* values, std::int8_t* out) {
+/// 128 values to integers of one or two planes with one scale, symmetric. A group that holds a NaN
+/// or an infinity has the scale NaN; one that is too small for a reciprocal is 0.
+template <bool kTwoPlanes>
+inline Note quantise(const float* values, std::int8_t* first, std::int8_t* second) {
+  constexpr std::int32_t kMost = kTwoPlanes ? 127 * kPlaneRadix + 126 : 127;
   std::uint32_t most = 0;  // magnitudes order as their bits do
   for (std::int64_t k = 0; k < kGroup; ++k) {
     const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, values[k]) & 0x7fffffffU;
@@ -86,40 +88,55 @@ inline Note quantise(const float* values, std::int8_t* out) {
   const float largest = __builtin_bit_cast(float, most);
   const bool finite = most < 0x7f800000U;
   if (!finite || largest < 0x1p-100F) {
-    __builtin_memset(out, 0, kGroup);
+    __builtin_memset(first, 0, kGroup);
+    if (kTwoPlanes) __builtin_memset(second, 0, kGroup);
     return {finite ? 0.0F : __builtin_nanf(""), 0};
   }
-  const float inverse = 127.0F / largest;
+  const float inverse = static_cast<float>(kMost) / largest;
   constexpr float kShift = 0x1.8p23F;  // adding it rounds to an integer
   std::int32_t sum = 0;
   for (std::int64_t k = 0; k < kGroup; ++k) {
     const float shifted = values[k] * inverse + kShift;
     const std::int32_t q =
         __builtin_bit_cast(std::int32_t, shifted) - __builtin_bit_cast(std::int32_t, kShift);
-    out[k] = static_cast<std::int8_t>(q);
+    if constexpr (kTwoPlanes) {
+      // Rounds q / 254: at most 127, as is what is left over.
+      const float ratio = static_cast<float>(q) * (1.0F / kPlaneRadix) + kShift;
+      const std::int32_t high =
+          __builtin_bit_cast(std::int32_t, ratio) - __builtin_bit_cast(std::int32_t, kShift);
+      first[k] = static_cast<std::int8_t>(high);
+      second[k] = static_cast<std::int8_t>(q - kPlaneRadix * high);
+    } else {
+      first[k] = static_cast<std::int8_t>(q);
+    }
     sum += q;
   }
-  return {largest / 127.0F, -128 * sum};
+  return {largest / static_cast<float>(kMost), -128 * sum};
 }
 
-[[maybe_unused]] void pack_int8(const Rows& p) {
+template <bool kTwoPlanes>
+void pack_planes(const Rows& p) {
   const std::int64_t groups = (p.depth + kGroup - 1) / kGroup;
+  const std::int64_t plane = groups * kGroup;
   alignas(64) float values[kGroup];
   for (std::int64_t r = 0; r < p.num_rows; ++r) {
     const float gate = p.gates == nullptr ? 1.0F : p.gates[r];
     const float* row = p.rows[r];
     auto* out = reinterpret_cast<std::int8_t*>(p.packed + r * p.row_stride);
-    auto* notes = reinterpret_cast<Note*>(out + groups * kGroup);
-    for (std::int64_t g = 0; g < groups; ++g, row += kGroup) {
+    auto* notes = reinterpret_cast<Note*>(out + (kTwoPlanes ? 2 : 1) * plane);
+    for (std::int64_t g = 0; g < groups; ++g, row += kGroup, out += kGroup) {
       const std::int64_t left = p.depth - g * kGroup;
       if (left >= kGroup) {
         for (std::int64_t k = 0; k < kGroup; ++k) values[k] = row[k] * gate;
       } else {
         for (std::int64_t k = 0; k < kGroup; ++k) values[k] = k < left ? row[k] * gate : 0.0F;
       }
-      notes[g] = quantise(values, out + g * kGroup);
+      notes[g] = quantise<kTwoPlanes>(values, out, out + plane);
     }
   }
+}
+[[maybe_unused]] void pack_int8(const Rows& p) {
+  return p.two_planes ? pack_planes<true>(p) : pack_planes<false>(p);
 }
 
 [[maybe_unused]] inline const Note& note_of(const Block& b, std::int64_t row, std::int64_t group) {

@@ -165,20 +165,33 @@ void accumulate_bfloat16(const Block& b) {
   }
 }
 
+constexpr std::int64_t kProducts = 2 * kTileRows * kColumns;  ///< of 32 rows and a panel
+
 /// sums[r] += products[r] * (weight scale * row scale), for one group.
+/// @param products  [32][32], of the second plane behind those of the first
 inline void scale_rows(const Block& b, std::int64_t group, std::int64_t first_row,
                        std::int64_t num_rows, const std::int32_t* products) {
   const auto* scales = reinterpret_cast<const float*>(b.panel + group * kGroupBytes);
   const __m512 low_scale = _mm512_load_ps(scales);
   const __m512 high_scale = _mm512_load_ps(scales + 16);
   const bool first = b.first && group == 0;
+  const auto product = [&](const std::int32_t* p) __attribute__((always_inline)) {
+    __m512i value = _mm512_load_si512(p);
+    if (b.second_plane != 0) {
+      static_assert(kPlaneRadix == 256 - 2);
+      const __m512i times =
+          _mm512_sub_epi32(_mm512_slli_epi32(value, 8), _mm512_add_epi32(value, value));
+      value = _mm512_add_epi32(times, _mm512_load_si512(p + kProducts));
+    }
+    return _mm512_cvtepi32_ps(value);
+  };
   for (std::int64_t r = 0; r < num_rows; ++r) {
     float* sums = b.sums + (first_row + r) * b.sums_stride;
     const __m512 row_scale = _mm512_set1_ps(note_of(b, first_row + r, group).scale);
     const __m512 low = first ? _mm512_setzero_ps() : _mm512_load_ps(sums);
     const __m512 high = first ? _mm512_setzero_ps() : _mm512_load_ps(sums + 16);
-    const __m512 p = _mm512_cvtepi32_ps(_mm512_load_si512(products + r * kColumns));
-    const __m512 q = _mm512_cvtepi32_ps(_mm512_load_si512(products + r * kColumns + 16));
+    const __m512 p = product(products + r * kColumns);
+    const __m512 q = product(products + r * kColumns + 16);
     _mm512_store_ps(sums, _mm512_fmadd_ps(p, _mm512_mul_ps(low_scale, row_scale), low));
     _mm512_store_ps(sums + 16, _mm512_fmadd_ps(q, _mm512_mul_ps(high_scale, row_scale), high));
   }
@@ -187,16 +200,24 @@ inline void scale_rows(const Block& b, std::int64_t group, std::int64_t first_ro
 template <bool kLower>
 [[gnu::noinline]] void int8_rows(const Block& b, std::int64_t first_row, std::int64_t num_rows,
                                  Streams ahead) {
-  alignas(64) std::int32_t products[2][2 * kTileRows * kColumns];  // they take turns
+  alignas(64) std::int32_t products[2][2 * kProducts];  // they take turns
   const std::byte* rows = b.rows + first_row * b.row_stride;
   const std::byte* weights = b.panel + kGroupBytes - kGroup * kColumns;
   const std::int64_t groups = (b.depth + kGroup - 1) / kGroup;
   for (std::int64_t g = 0; g < groups; ++g, rows += kGroup, weights += kGroupBytes) {
+    std::int32_t* out = products[g % 2];
     zero_sums<kLower>();
     step<Int8, kLower>(rows, b.row_stride, weights);
     ahead.fetch();
     step<Int8, kLower>(rows + 64, b.row_stride, weights + 2 * kTileBytes);
-    store_sums<kLower>(products[g % 2], kColumns * 4);
+    store_sums<kLower>(out, kColumns * 4);
+    if (b.second_plane != 0) {
+      const std::byte* second = rows + b.second_plane;
+      zero_sums<kLower>();
+      step<Int8, kLower>(second, b.row_stride, weights);
+      step<Int8, kLower>(second + 64, b.row_stride, weights + 2 * kTileBytes);
+      store_sums<kLower>(out + kProducts, kColumns * 4);
+    }
     if (g > 0) scale_rows(b, g - 1, first_row, num_rows, products[(g + 1) % 2]);
   }
   scale_rows(b, groups - 1, first_row, num_rows, products[(groups + 1) % 2]);

@@ -28,19 +28,31 @@ struct Bytes {
       unrolled<kRows * 4>([&](auto i) __attribute__((always_inline)) {
         sums[i.value / 4][i.value % 4] = _mm256_setzero_si256();
       });
-      const RowPointers<kRows> rows(b.rows + first_row * b.row_stride + g * kGroup, b.row_stride);
-      const std::byte* weights = panel + kColumns * 4;
-      for (std::int64_t k = 0; k < kGroup / 4; ++k, weights += 128) {
-        if (k % 8 == 0) ahead.fetch();
-        unrolled<4>([&](auto part) __attribute__((always_inline)) {
-          const __m256i w = load(weights + 32 * part.value);
-          const __m256i magnitude = _mm256_abs_epi8(w);
-          unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-            const __m256i x = _mm256_sign_epi8(_mm256_set1_epi32(rows.word(r, k)), w);
-            const __m256i products = _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, x), ones);
-            sums[r.value][part.value] = _mm256_add_epi32(sums[r.value][part.value], products);
+      const auto add_plane = [&](std::int64_t plane) __attribute__((always_inline)) {
+        const RowPointers<kRows> rows(b.rows + first_row * b.row_stride + g * kGroup + plane,
+                                      b.row_stride);
+        const std::byte* weights = panel + kColumns * 4;
+        for (std::int64_t k = 0; k < kGroup / 4; ++k, weights += 128) {
+          if (k % 8 == 0) ahead.fetch();
+          unrolled<4>([&](auto part) __attribute__((always_inline)) {
+            const __m256i w = load(weights + 32 * part.value);
+            const __m256i magnitude = _mm256_abs_epi8(w);
+            unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+              const __m256i x = _mm256_sign_epi8(_mm256_set1_epi32(rows.word(r, k)), w);
+              const __m256i products = _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, x), ones);
+              sums[r.value][part.value] = _mm256_add_epi32(sums[r.value][part.value], products);
+            });
           });
+        }
+      };
+      add_plane(0);
+      if (b.second_plane != 0) {
+        const __m256i radix = _mm256_set1_epi32(kPlaneRadix);
+        unrolled<kRows * 4>([&](auto i) __attribute__((always_inline)) {
+          __m256i& sum = sums[i.value / 4][i.value % 4];
+          sum = _mm256_mullo_epi32(sum, radix);
         });
+        add_plane(b.second_plane);
       }
       const auto* scales = reinterpret_cast<const float*>(panel);
       const bool first = b.first && g == 0;

@@ -23,21 +23,37 @@ struct Bytes {
       __m512i low[kRows];
       __m512i high[kRows];
       unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-        low[r.value] = _mm512_set1_epi32(note_of(b, first_row + r.value, g).offset);
-        high[r.value] = low[r.value];
+        low[r.value] = high[r.value] = _mm512_setzero_si512();
       });
-      const RowPointers<kRows> rows(b.rows + first_row * b.row_stride + g * kGroup, b.row_stride);
-      const std::byte* weights = panel + kColumns * 4;
-      for (std::int64_t k = 0; k < kGroup / 4; ++k, weights += 128) {
-        if (k % 8 == 0) ahead.fetch();
-        const __m512i w = _mm512_xor_si512(_mm512_load_si512(weights), up);
-        const __m512i v = _mm512_xor_si512(_mm512_load_si512(weights + 64), up);
-        unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-          const __m512i x = _mm512_set1_epi32(rows.word(r, k));
-          low[r.value] = _mm512_dpbusd_epi32(low[r.value], w, x);
-          high[r.value] = _mm512_dpbusd_epi32(high[r.value], v, x);
+      const auto add_plane = [&](std::int64_t plane) __attribute__((always_inline)) {
+        const RowPointers<kRows> rows(b.rows + first_row * b.row_stride + g * kGroup + plane,
+                                      b.row_stride);
+        const std::byte* weights = panel + kColumns * 4;
+        for (std::int64_t k = 0; k < kGroup / 4; ++k, weights += 128) {
+          if (k % 8 == 0) ahead.fetch();
+          const __m512i w = _mm512_xor_si512(_mm512_load_si512(weights), up);
+          const __m512i v = _mm512_xor_si512(_mm512_load_si512(weights + 64), up);
+          unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+            const __m512i x = _mm512_set1_epi32(rows.word(r, k));
+            low[r.value] = _mm512_dpbusd_epi32(low[r.value], w, x);
+            high[r.value] = _mm512_dpbusd_epi32(high[r.value], v, x);
+          });
+        }
+      };
+      add_plane(0);
+      if (b.second_plane != 0) {
+        static_assert(kPlaneRadix == 256 - 2);
+        unrolled<2 * kRows>([&](auto i) __attribute__((always_inline)) {
+          __m512i& sum = i.value < kRows ? low[i.value % kRows] : high[i.value % kRows];
+          sum = _mm512_sub_epi32(_mm512_slli_epi32(sum, 8), _mm512_add_epi32(sum, sum));
         });
+        add_plane(b.second_plane);
       }
+      unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+        const __m512i down = _mm512_set1_epi32(note_of(b, first_row + r.value, g).offset);
+        low[r.value] = _mm512_add_epi32(low[r.value], down);
+        high[r.value] = _mm512_add_epi32(high[r.value], down);
+      });
       const auto* scales = reinterpret_cast<const float*>(panel);
       const __m512 low_scale = _mm512_load_ps(scales);
       const __m512 high_scale = _mm512_load_ps(scales + 16);

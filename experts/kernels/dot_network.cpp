@@ -102,6 +102,7 @@ struct DotNetwork::Work {
   const std::byte* const* panels = nullptr;  ///< of these
   const std::byte* const* later = nullptr;   ///< [num_panels] to fetch at the end, each or none
   std::int64_t later_bytes = 0;
+  bool two_planes = false;
 };
 
 std::int64_t DotNetwork::middle_bytes(const ExpertSpec& spec, const dot::Kernels& dots,
@@ -109,15 +110,17 @@ std::int64_t DotNetwork::middle_bytes(const ExpertSpec& spec, const dot::Kernels
   return round_up(num_rows, 16) * middle_stride(spec, dots);
 }
 
-std::int64_t DotNetwork::row_stride(std::int64_t depth) const {
+std::int64_t DotNetwork::row_stride(std::int64_t depth, bool two_planes) const {
   const std::int64_t groups = (depth + dot::kGroup - 1) / dot::kGroup;
-  const std::int64_t inputs = dots_.element_bytes == 1 ? groups * dot::kGroup : depth;
+  std::int64_t inputs = dots_.element_bytes == 1 ? groups * dot::kGroup : depth;
+  if (two_planes) inputs *= 2;
   return round_up(inputs * dots_.element_bytes + groups * dots_.group_note_bytes, 64) + 64;
 }
 
 std::int64_t DotNetwork::scratch_bytes(std::int64_t num_rows, bool middle_too) const {
   const std::int64_t padded = round_up(num_rows, 16);
-  const std::int64_t longest = std::max(row_stride(spec_.hidden), row_stride(spec_.width));
+  const std::int64_t longest =
+      std::max(row_stride(spec_.hidden, false), row_stride(spec_.width, two_planes()));
   return padded * (longest + kMostPanels * kColumns * std::int64_t{sizeof(float)}) +
          (middle_too ? middle_bytes(spec_, dots_, num_rows) : 0);
 }
@@ -132,8 +135,9 @@ void DotNetwork::products(const Batch& batch, const Work& work) const {
   b.row_stride = batch.x_stride;
   b.num_rows = batch.num_rows;
   b.sums_stride = work.num_panels * kColumns;
-  const std::int64_t notes =
-      dots_.element_bytes == 1 ? round_up(work.depth, dot::kGroup) : std::int64_t{0};
+  const std::int64_t plane = round_up(work.depth, dot::kGroup);
+  const std::int64_t notes = dots_.element_bytes == 1 ? (work.two_planes ? 2 : 1) * plane : 0;
+  if (work.two_planes) b.second_plane = plane;
   for (std::int64_t k = 0; k < work.depth; k += run) {
     const std::int64_t next = k + run;
     const std::int64_t at = offset_in_panel(stored_, k);
@@ -203,7 +207,7 @@ void DotNetwork::up(const Batch& batch, std::int64_t first_part, std::int64_t en
     } else {
       later[0] = next;
     }
-    products(batch, {spec_.hidden, count, panels.data(), later.data(), stride});
+    products(batch, {spec_.hidden, count, panels.data(), later.data(), stride, false});
     const std::int64_t sums_stride = count * kColumns;
     const std::int64_t first_panel = first * a_part;
     const std::int64_t unit_panels = std::min(last * a_part, num_panels) - first_panel;
@@ -252,7 +256,7 @@ void DotNetwork::down(const Batch& batch, std::int64_t first_part, std::int64_t 
           first + most + i < end_part ? panels_.down + (first + most + i) * stride : nullptr;
     }
     if (first + most >= end_part) later[0] = next;
-    products(batch, {spec_.width, count, panels.data(), later.data(), stride});
+    products(batch, {spec_.width, count, panels.data(), later.data(), stride, two_planes()});
     const std::int64_t sums_stride = count * kColumns;
     const std::int64_t output = first * kColumns;
     const auto valid =
@@ -267,8 +271,8 @@ void DotNetwork::down(const Batch& batch, std::int64_t first_part, std::int64_t 
 }
 
 void DotNetwork::pack(const Batch& batch, const float* const* rows, const float* gates,
-                      std::int64_t depth) const {
-  dots_.pack_rows({rows, gates, batch.num_rows, depth, batch.packed, batch.x_stride});
+                      std::int64_t depth, bool planes) const {
+  dots_.pack_rows({rows, gates, batch.num_rows, depth, batch.packed, batch.x_stride, planes});
 }
 
 void DotNetwork::pack_middle(const Batch& batch, const std::byte* middle) const {
@@ -277,7 +281,7 @@ void DotNetwork::pack_middle(const Batch& batch, const std::byte* middle) const 
     rows[static_cast<std::size_t>(r)] =
         reinterpret_cast<const float*>(middle + r * middle_stride(spec_, dots_));
   }
-  pack(batch, rows.data(), nullptr, spec_.width);
+  pack(batch, rows.data(), nullptr, spec_.width, two_planes());
 }
 
 void DotNetwork::run_up(std::span<const float* const> rows, std::span<const float> gates,
@@ -291,9 +295,10 @@ void DotNetwork::run_up(std::span<const float* const> rows, std::span<const floa
     batch.sums = scratch.as<float>();
     batch.packed = scratch.as<std::byte>() + round_up(runs.most, 16) * kMostPanels * kColumns * 4;
     batch.x = batch.packed;
-    batch.x_stride = row_stride(spec_.hidden);
+    batch.x_stride = row_stride(spec_.hidden, false);
     const Begun begun(dots_, count);
-    pack(batch, rows.data() + first, gates.empty() ? nullptr : gates.data() + first, spec_.hidden);
+    pack(batch, rows.data() + first, gates.empty() ? nullptr : gates.data() + first, spec_.hidden,
+         false);
     up(batch, first_part, end_part, middle + first * middle_stride(spec_, dots_), nullptr);
   });
 }
@@ -315,7 +320,7 @@ void DotNetwork::run_down(std::int64_t num_rows, const std::byte* middle, std::i
       batch.x_stride = middle_stride(spec_, dots_);
     } else {
       batch.x = batch.packed;
-      batch.x_stride = row_stride(spec_.width);
+      batch.x_stride = row_stride(spec_.width, two_planes());
       pack_middle(batch, rows);
     }
     down(batch, first_part, end_part, results.data() + first, nullptr);
@@ -334,17 +339,18 @@ void DotNetwork::run(std::span<const float* const> rows, std::span<const float> 
     batch.sums = scratch.as<float>();
     batch.packed = scratch.as<std::byte>() + round_up(runs.most, 16) * kMostPanels * kColumns * 4;
     batch.x = batch.packed;
-    batch.x_stride = row_stride(spec_.hidden);
+    batch.x_stride = row_stride(spec_.hidden, false);
     std::byte* middle = scratch.as<std::byte>() + scratch_bytes(runs.most, false);
     const Begun begun(dots_, count);
     fetch(panels_.up, std::min(kRunBytes / 2, panel_stride(spec_.hidden, stored_)));
-    pack(batch, rows.data() + first, gates.empty() ? nullptr : gates.data() + first, spec_.hidden);
+    pack(batch, rows.data() + first, gates.empty() ? nullptr : gates.data() + first, spec_.hidden,
+         false);
     up(batch, 0, up_parts, middle, panels_.down);
     if (dots_.element_bytes == 2) {
       batch.x = middle;
       batch.x_stride = middle_stride(spec_, dots_);
     } else {
-      batch.x_stride = row_stride(spec_.width);
+      batch.x_stride = row_stride(spec_.width, two_planes());
       pack_middle(batch, middle);
     }
     const bool more = first + count < runs.total;

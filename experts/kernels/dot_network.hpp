@@ -47,15 +47,18 @@ class DotNetwork {
  private:
   struct Batch;
   struct Work;
-  [[nodiscard]] std::int64_t row_stride(std::int64_t depth) const;
+  /// The middle has far larger values than most of its own: in 8 bits with a scale for 128 of
+  /// them it would cost more than everything else together.
+  [[nodiscard]] bool two_planes() const { return dots_.element_bytes == 1; }
+  [[nodiscard]] std::int64_t row_stride(std::int64_t depth, bool two_planes) const;
   [[nodiscard]] std::int64_t scratch_bytes(std::int64_t num_rows, bool middle_too) const;
   void products(const Batch& batch, const Work& work) const;
   void up(const Batch& batch, std::int64_t first_part, std::int64_t end_part, std::byte* middle,
           const std::byte* next) const;
   void down(const Batch& batch, std::int64_t first_part, std::int64_t end_part,
             float* const* results, const std::byte* next) const;
-  void pack(const Batch& batch, const float* const* rows, const float* gates,
-            std::int64_t depth) const;
+  void pack(const Batch& batch, const float* const* rows, const float* gates, std::int64_t depth,
+            bool planes) const;
   void pack_middle(const Batch& batch, const std::byte* middle) const;
 
   const ExpertSpec& spec_;

@@ -20,14 +20,21 @@ struct Bytes {
     for (std::int64_t g = 0; g < groups; ++g, panel += kGroupBytes) {
       ahead.fetch();
       std::int32_t sums[kColumns] = {};
-      const auto* x =
-          reinterpret_cast<const std::int8_t*>(b.rows + row * b.row_stride) + g * kGroup;
-      const auto* w = reinterpret_cast<const std::int8_t*>(panel + kColumns * 4);
-      for (std::int64_t k = 0; k < kGroup; k += 4, w += 4 * kColumns) {
-        for (std::int64_t c = 0; c < kColumns; ++c) {
-          sums[c] += w[4 * c] * x[k] + w[4 * c + 1] * x[k + 1] + w[4 * c + 2] * x[k + 2] +
-                     w[4 * c + 3] * x[k + 3];
+      const auto add_plane = [&](std::int64_t plane) {
+        const auto* x =
+            reinterpret_cast<const std::int8_t*>(b.rows + row * b.row_stride + plane) + g * kGroup;
+        const auto* w = reinterpret_cast<const std::int8_t*>(panel + kColumns * 4);
+        for (std::int64_t k = 0; k < kGroup; k += 4, w += 4 * kColumns) {
+          for (std::int64_t c = 0; c < kColumns; ++c) {
+            sums[c] += w[4 * c] * x[k] + w[4 * c + 1] * x[k + 1] + w[4 * c + 2] * x[k + 2] +
+                       w[4 * c + 3] * x[k + 3];
+          }
         }
+      };
+      add_plane(0);
+      if (b.second_plane != 0) {
+        for (std::int32_t& sum : sums) sum *= kPlaneRadix;
+        add_plane(b.second_plane);
       }
       const auto* scales = reinterpret_cast<const float*>(panel);
       const float scale = note_of(b, row, g).scale;
