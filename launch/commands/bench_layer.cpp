@@ -2,6 +2,7 @@
 #include "launch/commands/all.hpp"
 #include "launch/commands/bench_report.hpp"
 #include "launch/commands/run_options.hpp"
+#include "launch/trace_output.hpp"
 #include "runtime/bench/layer.hpp"
 #include "runtime/layer/inject.hpp"
 #include "runtime/status.hpp"
@@ -27,6 +28,7 @@ LayerSettings settings_of(const Options& options) {
   settings.routing = options.text("routing");
   settings.seed = static_cast<std::uint64_t>(options.integer("seed"));
   settings.budget = bench_budget(options);
+  settings.trace_events = trace_events(options);
   runtime::bench::validate(settings);
   return settings;
 }
@@ -90,8 +92,11 @@ nlohmann::ordered_json to_json(const LayerReport& report) {
 
 int run(Context& context) {
   const LayerSettings settings = settings_of(context.options);
-  const LayerReport report = runtime::bench::bench_layer(context.group(), settings);
+  TraceOutput trace(context);
+  const LayerReport report = runtime::bench::bench_layer(context.group(), settings, trace.sink());
+  trace.finish(report.trace);
   print(report, context.options, context.group().size(), context.out);
+  if (report.trace.events > 0) context.out << "# trace: " << describe(report.trace) << "\n";
   print_machine(report.steadiness, context.out);
   if (context.json.wanted()) {
     nlohmann::ordered_json json = bench_header(context, "bench layer", report.steadiness);
@@ -100,6 +105,7 @@ int run(Context& context) {
     json["math"] = context.options.text("math");
     json["threads_per_rank"] = settings.layer.threads;
     json.update(to_json(report));
+    put(json, report.trace);
     context.json.write(json);
   }
   std::int64_t wrong = 0;
@@ -119,6 +125,7 @@ Command bench_layer_command() {
   options.push_back(text_option("routing", "model|uniform|zipf:S|peers",
                                 "who chooses experts; peers: as tests/peers does", "uniform"));
   for (Option& option : layer_options()) options.push_back(std::move(option));
+  for (Option& option : trace_options()) options.push_back(std::move(option));
   options.push_back(choice_option("inject", {"none", "kernel", "plan", "combine"},
                                   "spoils one result a rank, to see that it is caught", "none"));
   return {.name = "bench layer",

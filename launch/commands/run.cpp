@@ -12,6 +12,7 @@
 #include "launch/commands/run_options.hpp"
 #include "launch/machine.hpp"
 #include "launch/progress.hpp"
+#include "launch/trace_output.hpp"
 #include "runtime/report/digest.hpp"
 #include "runtime/report/whole_file.hpp"
 #include "runtime/status.hpp"
@@ -79,9 +80,7 @@ void print(const runtime::RunResult& result, std::ostream& out) {
                         count(result.rows_out) + " rows out after deduplication" +
                         (result.gathers ? "; without the gather of the batch rule" : ""));
   if (result.trace.events > 0) {
-    row("trace", std::to_string(result.trace.events) + " events, " +
-                     std::to_string(result.trace.dropped) + " dropped, clocks within " +
-                     fixed(static_cast<double>(result.trace.clock_error_ns) / 1e3, 2) + " us");
+    row("trace", describe(result.trace));
   }
   row("output digest",
       result.output_digest +
@@ -130,9 +129,7 @@ nlohmann::ordered_json to_json(const runtime::RunResult& result) {
   json["weight_bytes_largest_rank"] = result.weight_bytes;
   json["routing"] = result.routing;
   json["non_finite_values"] = result.non_finite;
-  json["trace_events"] = result.trace.events;
-  json["trace_events_dropped"] = result.trace.dropped;
-  json["trace_clock_error_us"] = static_cast<double>(result.trace.clock_error_ns) / 1e3;
+  put(json, result.trace);
   json["output_digest"] = result.output_digest;
   json["depends_on_rank_count"] = result.invariance;
   return json;
@@ -164,35 +161,26 @@ int run(Context& context) {
   runtime::RunSettings settings = run_settings(context.options);
   settings.memory_bytes = memory_of_one_rank();
   std::unique_ptr<runtime::WholeFile> file;
-  std::unique_ptr<runtime::WholeFile> trace;
   runtime::together(context.group(), [&] {
     if (context.first() && context.options.has("output")) {
       file = std::make_unique<runtime::WholeFile>("--output", context.options.text("output"));
     }
-    if (context.first() && context.options.has("trace")) {
-      trace = std::make_unique<runtime::WholeFile>("--trace", context.options.text("trace"));
-    }
   });
+  TraceOutput trace(context);
   Progress progress("switchyard run: step", context.first());
   runtime::RunHooks hooks;
   hooks.progress = [&](std::int64_t done, std::int64_t of) { progress.at(done, of); };
   if (context.first()) {
     hooks.warn = [&](const std::string& text) { context.reporter.warning(text); };
   }
-  if (trace) {
-    hooks.trace = [&](std::string_view text) { trace->write(std::as_bytes(std::span(text))); };
-  }
+  hooks.trace = trace.sink();
   if (file) hooks.output = [&](std::span<const std::byte> rows) { file->write(rows); };
   const runtime::RunResult result = runtime::run(context.group(), settings, hooks);
   progress.clear();
   runtime::together(context.group(), [&] {
     if (file) file->commit();
-    if (trace) trace->commit();
   });
-  if (trace && result.trace.dropped > 0) {
-    context.reporter.warning("--trace: the first " + std::to_string(result.trace.dropped) +
-                             " events made room for later ones; more --trace-events keep them");
-  }
+  trace.finish(result.trace);
   print(result, context.out);
   if (context.json.wanted()) context.json.write(to_json(result));
   return runtime::kDone;

@@ -5,12 +5,12 @@
 #include <stdexcept>
 #include <utility>
 
+#include "launch/trace_output.hpp"
 #include "runtime/words.hpp"
 
 namespace switchyard::launch {
 namespace {
 constexpr std::int64_t kMostTokens = std::int64_t{1} << 40;
-constexpr std::int64_t kTraceEvents = std::int64_t{1} << 16;  // 5 MiB a thread
 
 std::vector<Option> work_options() {
   const runtime::RunSettings defaults;
@@ -128,11 +128,7 @@ std::vector<Option> run_options() {
   append(options, capacity_options());
   options.push_back(
       output_option("output", "FILE", "rows of the last layer and step, float32 little-endian"));
-  options.push_back(output_option(
-      "trace", "FILE", "a timeline of every rank, for ui.perfetto.dev or chrome://tracing"));
-  options.push_back(integer_option("trace-events", "COUNT",
-                                   "that --trace keeps of each thread: the last ones", kTraceEvents,
-                                   {.least = 1, .most = std::int64_t{1} << 30}));
+  append(options, trace_options());
   return options;
 }
 
@@ -172,7 +168,7 @@ runtime::RunSettings run_settings(const Options& options) {
     throw std::invalid_argument("--capacity-factor: got none beside --capacity-rule " +
                                 options.text("capacity-rule") + ", want a ratio; 0: dropless");
   }
-  if (options.has("trace")) settings.trace_events = options.integer("trace-events");
+  settings.trace_events = trace_events(options);
   require_other_files(options, {"output", "json", "trace"});
   return settings;
 }

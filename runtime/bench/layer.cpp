@@ -5,6 +5,7 @@
 #include <array>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "comm/collective.hpp"
 #include "experts/reference.hpp"
@@ -89,9 +90,13 @@ class Cell {
   double step(LayerResult& result) {
     const PhaseTimes before = layer_.stats().phases;
     const double task_s = layer_.stats().task_seconds;
+    group_.deadline().at({.step = repetition_++, .layer = -1, .phase = "start"});
+    std::optional<TimelineSpan> span(std::in_place, settings_.layer.timeline, EventKind::kStep,
+                                     "step", group_.deadline());
     const Stopwatch watch;
     const experts::Matrix out = forward();
     const double seconds = watch.seconds();
+    span.reset();
     const PhaseTimes& after = layer_.stats().phases;
     double products = 0;
     double waited = 0;
@@ -119,6 +124,7 @@ class Cell {
   const LayerSettings& settings_;
   MoeLayer& layer_;
   std::int64_t first_;
+  std::int64_t repetition_ = 0;
   experts::Matrix tokens_;
   std::optional<experts::Routing> given_;
   experts::Matrix kept_;
@@ -190,7 +196,11 @@ void validate(const LayerSettings& settings) {
   if (settings.routing != "peers") static_cast<void>(routing_exponent(settings.routing));
 }
 
-LayerReport bench_layer(comm::Group& group, const LayerSettings& settings) {
+LayerReport bench_layer(comm::Group& group, const LayerSettings& wanted,
+                        const std::function<void(std::string_view)>& trace) {
+  TraceRecorder recorder(group, wanted.layer.threads, wanted.trace_events);
+  LayerSettings settings = wanted;
+  settings.layer.timeline = recorder.timeline();
   std::optional<Placement> placement;
   together(group, [&] {
     validate(settings);
@@ -211,6 +221,7 @@ LayerReport bench_layer(comm::Group& group, const LayerSettings& settings) {
   const auto expert_bytes =
       static_cast<double>(experts::PackedExpert::packed_bytes(expert, settings.layer.stored));
   Steadiness steadiness;
+  recorder.start();
   for (const std::int64_t tokens : settings.tokens_per_rank) {
     steadiness.probe();
     LayerResult result;
@@ -223,6 +234,7 @@ LayerReport bench_layer(comm::Group& group, const LayerSettings& settings) {
     cell.sum_up(result, one[0].seconds, expert_bytes);
     report.results.push_back(std::move(result));
   }
+  report.trace = recorder.finish(trace);
   steadiness.probe();
   report.steadiness = steadiness.result(group);
   return report;

@@ -5,13 +5,16 @@
 /// waiting in between. Checked against the float64 reference before it is timed, and for equal bits
 /// in every repetition.
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/group.hpp"
 #include "experts/weights.hpp"
 #include "runtime/bench/timing.hpp"
 #include "runtime/layer/moe_layer.hpp"
+#include "runtime/report/trace_file.hpp"
 
 namespace switchyard::runtime::bench {
 
@@ -25,6 +28,7 @@ struct LayerSettings {
   std::string routing = "model";  ///< model, uniform, zipf:S, or peers (experts::peers_routing)
   std::uint64_t seed = 1;
   Budget budget;
+  std::int64_t trace_events = 0;  ///< that each thread keeps for a timeline; 0: no timeline
 };
 
 struct LayerResult {
@@ -54,10 +58,13 @@ struct LayerReport {
   std::int64_t weight_bytes = 0;  ///< packed, all ranks
   std::vector<LayerResult> results;
   Summary steadiness;  ///< seconds
+  TraceSummary trace;
 };
 
 /// Checks what can be checked without weights. @throws std::invalid_argument
 void validate(const LayerSettings& settings);
 /// Collective.
-[[nodiscard]] LayerReport bench_layer(comm::Group& group, const LayerSettings& settings);
+/// @param trace  takes the text of the timeline on rank 0, if there is one
+[[nodiscard]] LayerReport bench_layer(comm::Group& group, const LayerSettings& settings,
+                                      const std::function<void(std::string_view)>& trace = {});
 }  // namespace switchyard::runtime::bench

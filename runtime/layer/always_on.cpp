@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -25,14 +26,15 @@ void run_network(const experts::PackedExpert& network, experts::MatrixView<const
   }
   if (workers.threads() == 1) return network.run(work.rows, {}, work.results, scratch[0]);
   constexpr std::size_t kBlock = 96;
-  workers.run(static_cast<std::int64_t>((count + kBlock - 1) / kBlock),
-              [&](std::int64_t i, int thread) {
-                const std::size_t first = static_cast<std::size_t>(i) * kBlock;
-                const std::size_t rows = std::min(kBlock, count - first);
-                network.run(std::span(work.rows).subspan(first, rows), {},
-                            std::span(work.results).subspan(first, rows),
-                            scratch[static_cast<std::size_t>(thread)]);
-              });
+  const auto block = [&](std::int64_t i, int thread) {
+    const std::size_t first = static_cast<std::size_t>(i) * kBlock;
+    const std::size_t rows = std::min(kBlock, count - first);
+    network.run(std::span(work.rows).subspan(first, rows), {},
+                std::span(work.results).subspan(first, rows),
+                scratch[static_cast<std::size_t>(thread)]);
+  };
+  // By reference: a std::function of what it captures would allocate.
+  workers.run(static_cast<std::int64_t>((count + kBlock - 1) / kBlock), std::ref(block));
 }
 
 /// a[t] += factor[t] * b[t]; no factors: 1.

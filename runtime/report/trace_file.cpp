@@ -138,6 +138,12 @@ class Out {
   std::string text_;
 };
 
+/// "expert 12", and "expert 12, first half" of an "expert, first half".
+std::string task_title(std::string name, long long expert) {
+  if (expert < 0) return name;
+  return name.insert(std::min(name.find(','), name.size()), " " + std::to_string(expert));
+}
+
 /// What rank 0 knows of a rank while it writes its events.
 struct Writer {
   Out& out;
@@ -186,7 +192,7 @@ struct Writer {
         if (a >= 0) out.add("\"last_rank\":%lld,", a);
         return place(record);
       case EventKind::kTask:
-        span(record, name(record.name) + (a >= 0 ? " " + std::to_string(a) : ""), "task");
+        span(record, task_title(name(record.name), a), "task");
         if (a >= 0) out.add("\"expert\":%lld,", a);
         out.add("\"rows\":%lld,\"thread\":%d,", static_cast<long long>(record.b), record.lane);
         return place(record);
@@ -283,5 +289,27 @@ TraceSummary write_trace(comm::Group& group, const Timeline& timeline,
     out.flush();
   }
   return summary;
+}
+
+TraceRecorder::TraceRecorder(comm::Group& group, int threads, std::int64_t events) : group_(group) {
+  if (events > 0) timeline_.emplace(threads, events);
+}
+
+TraceRecorder::~TraceRecorder() {
+  if (timeline_ && group_.deadline().recorder() == &*timeline_) group_.deadline().record(nullptr);
+}
+
+void TraceRecorder::start() {
+  if (!timeline_) return;
+  clock_.measure(group_);
+  timeline_->clear();
+  group_.deadline().record(&*timeline_);
+}
+
+TraceSummary TraceRecorder::finish(const std::function<void(std::string_view)>& sink) {
+  if (!timeline_) return {};
+  group_.deadline().record(nullptr);
+  clock_.measure(group_);
+  return write_trace(group_, *timeline_, clock_, sink);
 }
 }  // namespace switchyard::runtime

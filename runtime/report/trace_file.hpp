@@ -5,6 +5,7 @@
 /// ui.perfetto.dev draw: a process a rank, a thread a lane, times on rank 0's clock.
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string_view>
 
 #include "comm/clock.hpp"
@@ -27,4 +28,27 @@ struct TraceSummary {
 TraceSummary write_trace(comm::Group& group, const Timeline& timeline,
                          const comm::AlignedClock& clock,
                          const std::function<void(std::string_view)>& sink);
+
+/// One recording of a program that may or may not be asked for one.
+class TraceRecorder {
+ public:
+  /// @param threads  that compute, a rank
+  /// @param events   that each keeps; 0: nothing is recorded, and no call below does anything
+  TraceRecorder(comm::Group& group, int threads, std::int64_t events);
+  ~TraceRecorder();
+  TraceRecorder(const TraceRecorder&) = delete;
+  TraceRecorder& operator=(const TraceRecorder&) = delete;
+
+  /// For whoever records; null: nobody wants to know. Good until this object goes.
+  [[nodiscard]] Timeline* timeline() { return timeline_ ? &*timeline_ : nullptr; }
+  /// Forgets what came before, and listens to waits. Collective.
+  void start();
+  /// Collective, after start().
+  TraceSummary finish(const std::function<void(std::string_view)>& sink);
+
+ private:
+  comm::Group& group_;
+  std::optional<Timeline> timeline_;
+  comm::AlignedClock clock_;
+};
 }  // namespace switchyard::runtime

@@ -235,11 +235,8 @@ RunResult describe_run(const Prepared& run, const RunSettings& settings,
 RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& hooks) {
   Prepared prepared;
   together(group, [&] { prepared = prepare(settings, group.rank(), group.size()); });
-  std::optional<Timeline> timeline;
-  comm::AlignedClock clock;
-  if (settings.trace_events > 0) {
-    prepared.options.timeline = &timeline.emplace(prepared.options.threads, settings.trace_events);
-  }
+  TraceRecorder recorder(group, prepared.options.threads, settings.trace_events);
+  prepared.options.timeline = recorder.timeline();
   const auto numbers = prepared.model->moe_layers();
   const auto loading = std::chrono::steady_clock::now();
   Coordinator coordinator = load_layers(group, prepared, numbers);
@@ -260,11 +257,7 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
     const std::int64_t step = std::max<std::int64_t>(i, 0);
     if (hooks.progress) hooks.progress(i + settings.warmup, settings.steps + settings.warmup);
     if (i == 0) coordinator.reset_stats();
-    if (i == 0 && timeline) {
-      clock.measure(group);
-      timeline->clear();
-      group.deadline().record(&*timeline);
-    }
+    if (i == 0) recorder.start();
     together(group,
              [&] { prepared.source->read(step, prepared.tokens, share.first, tokens.view()); });
     const auto start = std::chrono::steady_clock::now();
@@ -274,11 +267,7 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
   if (hooks.progress) {
     hooks.progress(settings.steps + settings.warmup, settings.steps + settings.warmup);
   }
-  if (timeline) {
-    group.deadline().record(nullptr);
-    clock.measure(group);
-    result.trace = write_trace(group, *timeline, clock, hooks.trace);
-  }
+  result.trace = recorder.finish(hooks.trace);
   sum_up(group, coordinator, seconds, load_s, result);
 
   result.non_finite = count_non_finite(group, output);

@@ -62,6 +62,27 @@ TEST(Trace, OfARunOverMpiIsSoundAndChangesNoDigest) {
   std::filesystem::remove(file);
 }
 
+TEST(Trace, OfABenchHasASpanForEveryRepetition) {
+  const std::string file = file_named("bench.json");
+  const Outcome outcome =
+      run({.words = mpirun(
+               2, switchyard({"bench", "layer", "--model", "olmoe", "--set", "hidden_size=64",
+                              "--set", "moe_intermediate_size=48", "--tokens-per-rank", "4",
+                              "--seconds", "0.1", "--trace", file}))});
+  ASSERT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("# trace: "));
+  std::ifstream stream(file);
+  const auto trace = nlohmann::json::parse(stream, nullptr, false);
+  ASSERT_FALSE(trace.is_discarded());
+  expect_sound(trace, 2, 1);
+  std::int64_t steps = 0;
+  for (const auto& event : trace.at("traceEvents")) {
+    if (event.value("cat", "") == "step") ++steps;
+  }
+  EXPECT_GE(steps, 2);
+  std::filesystem::remove(file);
+}
+
 TEST(Trace, ThatForgetsSaysSo) {
   const std::string file = file_named("short.json");
   const Outcome outcome =

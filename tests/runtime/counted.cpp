@@ -26,6 +26,7 @@ void Counters::count(std::atomic<std::int64_t>& what) {
   if (!on.load(std::memory_order_relaxed)) return;
   ++what;
   int slot = kept_.load();
+  if (&what == &locks && !locks_matter) return;
   if (slot >= kKept || !kept_.compare_exchange_strong(slot, slot + 1)) return;
   on = false;  // what backtrace itself needs is not ours
   ::backtrace(stacks_[static_cast<std::size_t>(slot)].data(), kFrames);
@@ -40,7 +41,11 @@ std::string Counters::who() {
     const int frames = static_cast<int>(std::ranges::find(stack, nullptr) - stack.begin());
     char** const names = ::backtrace_symbols(stack.data(), frames);
     words << "\nfrom\n";
-    for (int f = 2; f < frames && names != nullptr; ++f) words << "  " << names[f] << '\n';
+    for (int f = 2; f < frames && names != nullptr; ++f) {
+      const std::string name = names[f];
+      if (name.find("testing") != std::string::npos) break;
+      words << "  " << name << '\n';
+    }
     std::free(names);
   }
   return words.str();

@@ -18,6 +18,8 @@ struct Counters {
   std::atomic<std::int64_t> locks = 0;        ///< pthread_mutex_lock
   std::atomic<std::int64_t> protobufs = 0;    ///< MessageLite::ParseFromArray
 
+  bool locks_matter = true;  ///< false: their call stacks are not kept
+
   /// From zero.
   void start();
   void count(std::atomic<std::int64_t>& what);

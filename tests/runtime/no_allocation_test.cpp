@@ -19,7 +19,6 @@
 namespace switchyard::runtime {
 namespace {
 using experts::Matrix;
-using View = experts::MatrixView<const float>;
 
 constexpr int kSteps = 4;
 
@@ -64,29 +63,26 @@ class Steps {
     for (int step = 0; step < 3; ++step) take();
   }
 
-  void take() { into(*layer_, std::as_const(tokens_).view(), out_.view()); }
+  void take() { layer_->forward(std::as_const(tokens_).view(), out_.view()); }
 
  private:
-  template <class Layer>
-  static void into(Layer& layer, View tokens, experts::MatrixView<float> out) {
-    if constexpr (requires { layer.forward(tokens, out); }) {
-      layer.forward(tokens, out);
-    } else {
-      const Matrix result = layer.forward(tokens);
-      std::copy_n(result.data(), result.rows() * result.cols(), out.data);
-    }
-  }
-
   std::unique_ptr<Timeline> timeline_;
   std::unique_ptr<MoeLayer> layer_;
   Matrix tokens_;
   Matrix out_;
 };
 
-void expect_nothing(const Setting& setting, bool locks_too) {
+bool one_thread(const Setting& setting) {
+  auto block = small_block();
+  LayerOptions options;
+  if (setting.change) setting.change(block, options);
+  return options.threads == 1;  // several are woken by a lock, once a phase
+}
+
+void expect_nothing(const Setting& setting) {
   tests::counters().on = false;
   const std::int64_t allocations = tests::counters().allocations;
-  const std::int64_t locks = locks_too ? tests::counters().locks.load() : 0;
+  const std::int64_t locks = tests::counters().locks_matter ? tests::counters().locks.load() : 0;
   const std::int64_t protobufs = tests::counters().protobufs;
   if (!setting.holds) {
     GTEST_SKIP() << "not yet: " << allocations << " allocations, " << locks << " locks, "
@@ -95,13 +91,6 @@ void expect_nothing(const Setting& setting, bool locks_too) {
   EXPECT_EQ(allocations, 0) << tests::counters().who();
   EXPECT_EQ(locks, 0) << tests::counters().who();
   EXPECT_EQ(protobufs, 0) << tests::counters().who();
-}
-
-bool one_thread(const Setting& setting) {
-  auto block = small_block();
-  LayerOptions options;
-  if (setting.change) setting.change(block, options);
-  return options.threads == 1;  // several are woken by a lock, once a phase
 }
 
 void in_chunks(experts::BlockSpec& /*block*/, LayerOptions& options) {
@@ -121,6 +110,7 @@ class OverMpi : public testing::TestWithParam<Setting> {};
 
 TEST_P(OverMpi, AWarmStepTakesNothing) {
   const Setting& setting = GetParam();
+  tests::counters().locks_matter = one_thread(setting);
   const auto group = comm::MpiGroup::world();
   Steps steps(*group, setting);
   comm::barrier(*group);
@@ -129,15 +119,14 @@ TEST_P(OverMpi, AWarmStepTakesNothing) {
   tests::counters().on = false;
   comm::barrier(*group);
   group->deadline().record(nullptr);
-  expect_nothing(setting, one_thread(setting));
+  expect_nothing(setting);
 }
 INSTANTIATE_TEST_SUITE_P(
     Settings, OverMpi,
-    testing::Values(Setting{"node", "node", false},
-                    Setting{"node_chunks", "node", false, in_chunks},
-                    Setting{"node_threads", "node", false, with_threads},
-                    Setting{"node_gates", "node", false, with_gates_on_the_input},
-                    Setting{"node_bfloat16", "node", false, with_bfloat16},
+    testing::Values(Setting{"node", "node"}, Setting{"node_chunks", "node", true, in_chunks},
+                    Setting{"node_threads", "node", true, with_threads},
+                    Setting{"node_gates", "node", true, with_gates_on_the_input},
+                    Setting{"node_bfloat16", "node", true, with_bfloat16},
                     Setting{"p2p", "p2p", false}, Setting{"p2p_chunks", "p2p", false, in_chunks}),
     [](const auto& setting) { return setting.param.name; });
 
@@ -145,6 +134,7 @@ class BetweenThreads : public testing::TestWithParam<Setting> {};
 
 TEST_P(BetweenThreads, AWarmStepTakesNothing) {
   const Setting& setting = GetParam();
+  tests::counters().locks_matter = one_thread(setting);
   constexpr int kRanks = 3;
   std::barrier<> together(kRanks);
   comm::run_local(kRanks, [&](comm::Group& group) {
@@ -158,16 +148,16 @@ TEST_P(BetweenThreads, AWarmStepTakesNothing) {
     together.arrive_and_wait();
     group.deadline().record(nullptr);
   });
-  expect_nothing(setting, one_thread(setting));
+  expect_nothing(setting);
 }
 INSTANTIATE_TEST_SUITE_P(Settings, BetweenThreads,
-                         testing::Values(Setting{"node", "node", false},
-                                         Setting{"local", "local", false},
+                         testing::Values(Setting{"node", "node"}, Setting{"local", "local", false},
                                          Setting{"local_chunks", "local", false, in_chunks},
                                          Setting{"local_threads", "local", false, with_threads}),
                          [](const auto& setting) { return setting.param.name; });
 
 TEST(Counting, SeesWhatItIsThereToSee) {
+  tests::counters().locks_matter = true;
   tests::counters().start();
   ::operator delete(::operator new(64));  // as functions, or the compiler may leave them out
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
