@@ -13,8 +13,9 @@ namespace switchyard::experts {
 namespace {
 constexpr std::int64_t kSteps = 50'000;
 constexpr std::size_t kParts = 8;
-constexpr std::size_t kStreams = 4;
-constexpr std::size_t kStride = 128;  // bytes of each stream a step
+constexpr std::size_t kPages = 8;
+constexpr std::size_t kPageBytes = 4096;
+constexpr std::size_t kBlockBytes = kPages * kPageBytes;
 
 #if defined(__x86_64__)
 [[gnu::target("avx512f"), gnu::noinline]] float multiply_adds_avx512(std::int64_t steps, float by) {
@@ -46,18 +47,20 @@ constexpr std::size_t kStride = 128;  // bytes of each stream a step
 }
 
 [[gnu::target("avx512f"), gnu::noinline]] std::int64_t read_avx512(const std::byte* data,
-                                                                   std::size_t stream_bytes) {
-  __m512i sums[8];
+                                                                   std::size_t bytes) {
+  __m512i sums[kPages];
   for (__m512i& sum : sums) sum = _mm512_setzero_si512();
-  for (std::size_t at = 0; at + kStride <= stream_bytes; at += kStride) {
+  for (std::size_t at = 0; at + kBlockBytes <= bytes; at += kBlockBytes) {
+    const std::byte* next = data + at + kBlockBytes;
+    for (std::size_t line = 0; line < kBlockBytes; line += kPages * 64, next += 64) {
 #pragma GCC unroll 8
-    for (std::size_t line = 0; line < 8; ++line) {
-      const std::byte* p = data + line / 2 * stream_bytes + at + line % 2 * 64;
-      _mm_prefetch(reinterpret_cast<const char*>(p + 2048), _MM_HINT_T0);
-      sums[line] = _mm512_xor_si512(sums[line], _mm512_load_si512(p));
+      for (std::size_t page = 0; page < kPages; ++page) {
+        _mm_prefetch(reinterpret_cast<const char*>(next + page * kPageBytes), _MM_HINT_T1);
+        sums[page] = _mm512_xor_si512(sums[page], _mm512_load_si512(data + at + line + page * 64));
+      }
     }
   }
-  for (std::size_t i = 1; i < 8; ++i) sums[0] = _mm512_xor_si512(sums[0], sums[i]);
+  for (std::size_t i = 1; i < kPages; ++i) sums[0] = _mm512_xor_si512(sums[0], sums[i]);
   std::int64_t lanes[8];
   _mm512_storeu_si512(lanes, sums[0]);
   return lanes[0];
@@ -76,16 +79,21 @@ constexpr std::size_t kStride = 128;  // bytes of each stream a step
   return sums[0];
 }
 
-[[gnu::noinline]] std::int64_t read_portable(const std::byte* data, std::size_t stream_bytes) {
-  std::int64_t sums[kStreams] = {};
-  for (std::size_t at = 0; at + kStride <= stream_bytes; at += sizeof(std::int64_t)) {
-    for (std::size_t stream = 0; stream < kStreams; ++stream) {
-      std::int64_t word = 0;
-      std::memcpy(&word, data + stream * stream_bytes + at, sizeof word);
-      sums[stream] ^= word;
+[[gnu::noinline]] std::int64_t read_portable(const std::byte* data, std::size_t bytes) {
+  std::int64_t sums[kPages] = {};
+  for (std::size_t at = 0; at + kBlockBytes <= bytes; at += kBlockBytes) {
+    const std::byte* next = data + at + kBlockBytes;
+    for (std::size_t line = 0; line < kBlockBytes; line += kPages * 64, next += 64) {
+      for (std::size_t page = 0; page < kPages; ++page) {
+        __builtin_prefetch(next + page * kPageBytes, 0, 2);
+        std::int64_t words[8];
+        std::memcpy(words, data + at + line + page * 64, sizeof words);
+        for (std::size_t i = 0; i < 8; ++i) sums[i] ^= words[i];
+      }
     }
   }
-  return sums[0] ^ sums[1] ^ sums[2] ^ sums[3];
+  for (std::size_t i = 1; i < kPages; ++i) sums[0] ^= sums[i];
+  return sums[0];
 }
 }  // namespace
 
@@ -122,17 +130,17 @@ ReadProbe::ReadProbe()
 }
 
 double ReadProbe::read(Isa isa) {
-  const std::size_t stream = memory_.size() / (kParts * kStreams) / 4096 * 4096;
-  const std::byte* const part = memory_.as<std::byte>() + next_ * stream * kStreams;
+  const std::size_t bytes = memory_.size() / kParts / kBlockBytes * kBlockBytes;
+  const std::byte* const part = memory_.as<std::byte>() + next_ * bytes;
   next_ = (next_ + 1) % kParts;
   volatile std::int64_t sink = 0;
 #if defined(__x86_64__)
-  sink = isa == Isa::kAvx512 ? read_avx512(part, stream) : read_portable(part, stream);
+  sink = isa == Isa::kAvx512 ? read_avx512(part, bytes) : read_portable(part, bytes);
 #else
   static_cast<void>(isa);
-  sink = read_portable(part, stream);
+  sink = read_portable(part, bytes);
 #endif
   static_cast<void>(sink);
-  return static_cast<double>(stream * kStreams);
+  return static_cast<double>(bytes);
 }
 }  // namespace switchyard::experts
