@@ -70,6 +70,9 @@ struct Kernels {
   /// @param sums  [num_rows][stride], 64-byte aligned; stride a multiple of 16
   void (*finish)(const Product& product, std::int64_t panel, std::int64_t num_rows, float* sums,
                  std::int64_t stride) = nullptr;
+  /// out = sum over rows, in order, of weight * row, every operation rounded once.
+  void (*sum)(const float* const* rows, const float* weights, std::int64_t num_rows,
+              std::int64_t width, float* out) = nullptr;
 };
 
 [[nodiscard]] Kernels portable_kernels();

@@ -17,6 +17,7 @@ struct Simd {
 
   static Float set(float x) { return _mm512_set1_ps(x); }
   static Float load(const float* p) { return _mm512_load_ps(p); }
+  static Float load_unaligned(const float* p) { return _mm512_loadu_ps(p); }
   static void store(float* p, Float x) { _mm512_store_ps(p, x); }
   static void store_unaligned(float* p, Float x) { _mm512_storeu_ps(p, x); }
   static Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
@@ -80,10 +81,11 @@ struct Lanes {
 #include "experts/kernels/inner_avx512.inl"
 #include "experts/kernels/panel.inl"
 #include "experts/kernels/philox.inl"
+#include "experts/kernels/sum.inl"
 
 namespace switchyard::experts::panel {
 Kernels avx512_kernels() {
-  return {Simd::kMaxRows, pack_rows, run, fill, finish_sums};
+  return {Simd::kMaxRows, pack_rows, run, fill, finish_sums, weighted_sum};
 }
 }  // namespace switchyard::experts::panel
 #endif

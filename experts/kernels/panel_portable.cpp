@@ -22,6 +22,7 @@ struct Simd {
     return x;
   }
   static void store(float* p, Float x) { __builtin_memcpy(p, &x, sizeof x); }
+  static Float load_unaligned(const float* p) { return load(p); }
   static void store_unaligned(float* p, Float x) { __builtin_memcpy(p, &x, sizeof x); }
   static Float add(Float a, Float b) { return a + b; }
   static Float sub(Float a, Float b) { return a - b; }
@@ -117,9 +118,10 @@ struct Lanes {
 #include "experts/kernels/inner.inl"
 #include "experts/kernels/panel.inl"
 #include "experts/kernels/philox.inl"
+#include "experts/kernels/sum.inl"
 
 namespace switchyard::experts::panel {
 Kernels portable_kernels() {
-  return {Simd::kMaxRows, pack_rows, run, fill, finish_sums};
+  return {Simd::kMaxRows, pack_rows, run, fill, finish_sums, weighted_sum};
 }
 }  // namespace switchyard::experts::panel

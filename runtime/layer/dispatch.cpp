@@ -7,6 +7,7 @@
 #include <string>
 
 #include "comm/error.hpp"
+#include "experts/sum.hpp"
 
 namespace switchyard::runtime {
 namespace {
@@ -107,7 +108,8 @@ Arrivals dispatch(Engine& engine, const Shard& shard, std::span<const std::int32
 }
 
 void combine(Engine& engine, const experts::Routing& routing, std::int64_t first,
-             experts::MatrixView<const float> tokens, bool gates, experts::MatrixView<float> out) {
+             experts::MatrixView<const float> tokens, bool gates, experts::Isa isa,
+             experts::MatrixView<float> out) {
   const auto homes = engine.exchange->collect();
   const DispatchPlan& plan = engine.plan;
   const std::int64_t first_slot = routing.offsets[at(first)];
@@ -122,17 +124,17 @@ void combine(Engine& engine, const experts::Routing& routing, std::int64_t first
     }
   }
   for (std::int64_t t = 0; t < tokens.rows; ++t) {
-    float* const sum = out.row(t).data();
-    std::fill_n(sum, out.cols, 0.0F);
+    engine.sum_rows.clear();
+    engine.sum_weights.clear();
     for (std::int64_t slot = routing.offsets[at(first + t)];
          slot < routing.offsets[at(first + t + 1)]; ++slot) {
       if (routing.experts[at(slot)] == experts::kDropped) continue;
       const float* const found = result_of[at(slot - first_slot)];
       const bool identity = found == nullptr;
-      const float* const row = identity ? tokens.row(t).data() : found;
-      const float weight = gates && !identity ? 1.0F : routing.weights[at(slot)];
-      for (std::int64_t c = 0; c < out.cols; ++c) sum[c] += weight * row[c];
+      engine.sum_rows.push_back(identity ? tokens.row(t).data() : found);
+      engine.sum_weights.push_back(gates && !identity ? 1.0F : routing.weights[at(slot)]);
     }
+    experts::weighted_sum(isa, engine.sum_rows, engine.sum_weights, out.row(t));
   }
 }
 }  // namespace switchyard::runtime

@@ -27,7 +27,9 @@ namespace switchyard::runtime {
 /// @param routing  of all tokens; the chunk starts at `first`
 /// @param tokens   [tokens of the chunk, hidden]
 /// @param gates    weights were applied on the input, so they are 1 here
+/// @param isa      instructions of the sum; changes no bit
 /// @param out      [tokens of the chunk, hidden], overwritten
 void combine(Engine& engine, const experts::Routing& routing, std::int64_t first,
-             experts::MatrixView<const float> tokens, bool gates, experts::MatrixView<float> out);
+             experts::MatrixView<const float> tokens, bool gates, experts::Isa isa,
+             experts::MatrixView<float> out);
 }  // namespace switchyard::runtime

@@ -45,6 +45,8 @@ class Engine {
   StageCutter cutter;
   std::vector<std::int64_t> next;       ///< dispatch: where each expert's next row goes
   std::vector<const float*> result_of;  ///< combine: [slots of the chunk]
+  std::vector<const float*> sum_rows;   ///< combine: of one token
+  std::vector<float> sum_weights;       ///< the same
   AlwaysOnWork always_on;
 
  private:

@@ -205,7 +205,7 @@ bool MoeLayer::forward_chunk(experts::MatrixView<const float> tokens,
   }
   {
     const PhaseTimer timer = enter(Phase::kCombine);
-    combine(engine, routing, first, chunk, gates, out.slice(first, count));
+    combine(engine, routing, first, chunk, gates, options_.isa, out.slice(first, count));
     if (options_.inject == Inject::kCombine) spoil_sum(out.slice(first, count));
   }
   return arrivals.more;

@@ -7,11 +7,11 @@
 
 namespace switchyard::runtime {
 namespace {
-/// Tasks that a rank's work is cut into at least, if it can be: whoever ends last then ends at most
-/// about this share of a rank's work after the first.
-constexpr double kGrain = 32;
+/// No task is more than this share of the work that is left: early ones may be large, late ones
+/// have to be small, for whoever ends last ends at most a task after the first.
+constexpr double kShare = 1.0 / 8;
 /// But none shorter than this (of a one-row job): taking a task and packing its rows are not free.
-constexpr double kShortest = 0.125;
+constexpr double kShortest = 1.0 / 16;
 /// How much longer than wanted a job may be before it is cut.
 constexpr double kSlack = 1.5;
 
@@ -39,11 +39,12 @@ void TaskCutter::cut(std::span<const JobShape> jobs, int sharers, int stages) {
       return a < b;
     });
   }
-  const double limit = std::max(total / kGrain, kShortest);
   std::size_t next = 0;
   for (int stage = 0; stage < stages; ++stage) {
     for (; next < order_.size() && shape(order_[next]).stage == stage; ++next) {
       const std::int32_t job = order_[next];
+      const double limit = std::max(total * kShare, kShortest);
+      total -= cost_of(shape(job).rows);
       if (sharers == 1 || cost_of(shape(job).rows) <= kSlack * limit) {
         tasks_.push_back({.job = job, .kind = TaskKind::kWhole, .first = 0, .end = 0});
       } else {

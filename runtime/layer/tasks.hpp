@@ -30,7 +30,7 @@ struct Task {
 class TaskCutter {
  public:
   /// Tasks in the order in which they are to be taken: stage by stage, the most costly job first,
-  /// so that what is left at the end is small; jobs that are too large for an even end are cut, and
+  /// so that what is left at the end is small; jobs that are large beside what is left are cut, and
   /// their second halves come a job later, when the first ones are likely to be done.
   /// @param sharers  that take from the list: 1 gets whole jobs in the order given
   /// @param stages   above every job's stage
