@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Included by rows_*.cpp, each compiled for its own instructions, inside an unnamed namespace. Needs
-// kLanes, the width of a vector.
+// Included by rows_*.cpp, each compiled for its own instructions, inside an unnamed namespace.
+// Needs kLanes, the width of a vector.
 
 using Vector [[gnu::vector_size(kLanes * sizeof(float))]] = float;
 
@@ -9,7 +9,9 @@ Vector load(const float* from) {
   __builtin_memcpy(&vector, from, sizeof vector);
   return vector;
 }
-void store(float* to, Vector vector) { __builtin_memcpy(to, &vector, sizeof vector); }
+void store(float* to, Vector vector) {
+  __builtin_memcpy(to, &vector, sizeof vector);
+}
 
 /// Sums of this many vectors of columns stay in registers over all rows.
 template <std::size_t kVectors>
