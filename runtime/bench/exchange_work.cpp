@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "experts/kernels/rows.hpp"
+#include "experts/sum.hpp"
 #include "experts/synthetic.hpp"
 
 namespace switchyard::runtime::bench {
@@ -78,24 +78,27 @@ void compute(std::span<const RowToCompute> rows, const ExchangeWork& work,
              experts::AlignedBuffer& panel) {
   constexpr std::size_t kPanelRows = 192;  // as the kernels take them
   const std::size_t hidden = at(work.hidden);
-  const auto kernels = experts::rows::kernels_of(experts::best_isa());
+  const experts::Isa isa = experts::best_isa();
   panel.ensure(kPanelRows * hidden * sizeof(float));
   for (std::size_t i = 0, in_panel = 0; i < rows.size(); ++i, ++in_panel) {
     if (i > 0 && rows[i].expert != rows[i - 1].expert) in_panel = 0;
     float* const copy = panel.as<float>() + in_panel % kPanelRows * hidden;
     std::memcpy(copy, rows[i].row, hidden * sizeof(float));
-    kernels.scale(copy, static_cast<float>(rows[i].expert + 1), work.hidden, rows[i].result);
+    const auto number = static_cast<float>(rows[i].expert + 1);
+    const float* const one = copy;
+    experts::weighted_sum(isa, {&one, 1}, {&number, 1}, {rows[i].result, hidden});
   }
   if (work.inject && !rows.empty()) rows.front().result[hidden / 2] += 1;
 }
 
 void sum_slots(const experts::Routing& routing, const std::vector<const float*>& results,
                experts::Matrix& sums) {
-  const auto kernels = experts::rows::kernels_of(experts::best_isa());
+  const experts::Isa isa = experts::best_isa();
   for (std::int64_t t = 0; t < sums.rows(); ++t) {
-    const std::int64_t first = routing.offsets[at(t)];
-    kernels.sum(results.data() + first, routing.weights.data() + first,
-                routing.offsets[at(t + 1)] - first, sums.cols(), sums.row(t).data());
+    const std::size_t first = at(routing.offsets[at(t)]);
+    const std::size_t count = at(routing.offsets[at(t + 1)]) - first;
+    experts::weighted_sum(isa, std::span(results).subspan(first, count),
+                          std::span(routing.weights).subspan(first, count), sums.row(t));
   }
 }
 }  // namespace switchyard::runtime::bench

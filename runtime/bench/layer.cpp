@@ -52,16 +52,21 @@ class Cell {
         settings_(settings),
         layer_(layer),
         first_(group.rank() * tokens),
-        tokens_(tokens, settings.block.expert.hidden) {
+        tokens_(tokens, settings.block.expert.hidden),
+        out_(tokens, settings.block.expert.hidden) {
     experts::fill_tokens(settings.seed, 0, first_, tokens_.view());
     given_ = given_routing(settings, first_, tokens);
   }
 
   /// The layer as `run` takes a step: every router runs, also where the routing is given.
-  experts::Matrix forward() {
-    if (!given_) return layer_.forward(tokens_.view());
-    static_cast<void>(layer_.route(tokens_.view(), first_));
-    return layer_.forward(tokens_.view(), *given_);
+  const experts::Matrix& forward() {
+    if (given_) {
+      layer_.route(tokens_.view(), first_, overruled_);
+      layer_.forward(tokens_.view(), *given_, out_.view());
+    } else {
+      layer_.forward(tokens_.view(), out_.view());
+    }
+    return out_;
   }
 
   /// Remembers the output, and holds its first rows against the reference: as many as that takes a
@@ -94,7 +99,7 @@ class Cell {
     std::optional<TimelineSpan> span(std::in_place, settings_.layer.timeline, EventKind::kStep,
                                      "step", group_.deadline());
     const Stopwatch watch;
-    const experts::Matrix out = forward();
+    const experts::Matrix& out = forward();
     const double seconds = watch.seconds();
     span.reset();
     const PhaseTimes& after = layer_.stats().phases;
@@ -127,7 +132,9 @@ class Cell {
   std::int64_t repetition_ = 0;
   experts::Matrix tokens_;
   std::optional<experts::Routing> given_;
-  experts::Matrix kept_;
+  experts::Routing overruled_;  ///< what the router chose where the routing is given
+  experts::Matrix out_;   ///< of the last step, in memory that every step writes again
+  experts::Matrix kept_;  ///< of the first
   std::vector<double> experts_s_;
   std::vector<double> exchange_s_;
   std::vector<double> wait_s_;
