@@ -166,6 +166,7 @@ struct Pass {
   DType stored;
   panel::Kernels kernels;
   const std::byte* block;
+  bool any_order;
 
   [[nodiscard]] panel::Product product(std::int64_t panels, std::int64_t bias, std::int64_t depth,
                                        std::int64_t outputs, std::int64_t num_rows) const {
@@ -176,6 +177,7 @@ struct Pass {
     made.depth = depth;
     made.outputs = outputs;
     made.rows = num_rows;
+    made.any_order = any_order;
     return made;
   }
 
@@ -301,7 +303,7 @@ void PackedExpert::run_up(std::span<const float* const> rows, std::span<const fl
     return network_of(spec_, stored_, isa_, dots_, block())
         .run_up(rows, gates, first_part, end_part, static_cast<std::byte*>(middle), scratch);
   }
-  const Pass pass{spec_, stored_, kernels_of(isa_), block()};
+  const Pass pass{spec_, stored_, kernels_of(isa_), block(), any_order_};
   const Runs runs(static_cast<std::int64_t>(rows.size()));
   scratch.ensure(static_cast<std::size_t>(runs.most * spec_.hidden) * sizeof(float));
   auto* x = scratch.as<float>();
@@ -326,7 +328,7 @@ void PackedExpert::run_down(std::int64_t num_rows, const void* middle, std::int6
         .run_down(num_rows, static_cast<const std::byte*>(middle), first_part, end_part, results,
                   scratch);
   }
-  const Pass pass{spec_, stored_, kernels_of(isa_), block()};
+  const Pass pass{spec_, stored_, kernels_of(isa_), block(), any_order_};
   Runs(num_rows).each([&](std::int64_t first, std::int64_t count) {
     pass.down(count, static_cast<const float*>(middle) + first * spec_.width, first_part, end_part,
               results.data() + first, nullptr);
@@ -342,7 +344,7 @@ void PackedExpert::run(std::span<const float* const> rows, std::span<const float
   if (dots_.accumulate != nullptr) {
     return network_of(spec_, stored_, isa_, dots_, block()).run(rows, gates, results, scratch);
   }
-  const Pass pass{spec_, stored_, kernels_of(isa_), block()};
+  const Pass pass{spec_, stored_, kernels_of(isa_), block(), any_order_};
   const Runs runs(static_cast<std::int64_t>(rows.size()));
   const std::int64_t x_bytes = line_up(runs.most * spec_.hidden * std::int64_t{sizeof(float)});
   scratch.ensure(static_cast<std::size_t>(x_bytes + middle_bytes(runs.most)));

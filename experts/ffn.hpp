@@ -42,6 +42,9 @@ class PackedExpert {
   [[nodiscard]] DType stored() const { return stored_; }
   [[nodiscard]] std::int64_t bytes() const;  ///< packed_bytes; 0 if empty
 
+  /// Float32 products may add in any order from now on, where that is faster: to see what the one
+  /// order costs. The bits of a result then depend on the number of rows.
+  void add_in_any_order() { any_order_ = true; }
   /// Other kernels for the same type, to compare them: one of all_dots_of.
   void multiply_with(const dot::Kernels& dots) { dots_ = dots; }
 
@@ -83,7 +86,8 @@ class PackedExpert {
   ExpertSpec spec_;
   DType stored_ = DType::kFloat32;
   Isa isa_ = Isa::kPortable;
-  dot::Kernels dots_;                   ///< none: the panels' own float32 products
+  dot::Kernels dots_;  ///< none: the panels' own float32 products
+  bool any_order_ = false;
   AlignedBuffer memory_;                ///< the block, if it is ours
   const std::byte* outside_ = nullptr;  ///< the block, if it is not
 };

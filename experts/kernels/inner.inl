@@ -6,14 +6,15 @@ namespace switchyard::experts::panel {
 namespace {
 
 /// Adds `steps` steps of a panel to sums[r][c] of kRows rows and its 32 columns.
-/// @tparam kKeep  whether the widened weights are wanted
+/// @tparam kKeep      whether the widened weights are wanted
+/// @tparam kAnyOrder  whether additions may be made in another order, should that be faster
 /// @param x      [inputs][kRows]
 /// @param odd    the last step has one input only; the one that fills it up is left out, for 0
 ///               times infinity is no zero
 /// @param fetch  the line to fetch first
 /// @param fresh  sums are 0, whatever is there
 /// @param wide   [inputs][32], if they are wanted
-template <unsigned kRows, Stored kStored, Fetch kFetch, bool kKeep>
+template <unsigned kRows, Stored kStored, Fetch kFetch, bool kKeep, bool kAnyOrder>
 [[gnu::noinline]] void tile(const float* x, const std::byte* panel, std::int64_t steps, bool odd,
                             std::uintptr_t fetch, bool fresh, float* sums, float* wide) {
   using P = Panel<kStored>;

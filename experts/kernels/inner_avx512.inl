@@ -11,8 +11,10 @@
 namespace switchyard::experts::panel {
 namespace {
 
-/// Adds `rounds` rounds of kSteps steps to sums[r][c]; kFetched lines are fetched in each.
-template <unsigned kRows, Stored kStored, unsigned kSteps, unsigned kFetched, bool kKeep>
+/// Adds `rounds` rounds of kSteps steps to sums[r][c]; kFetched lines are fetched in each. With two
+/// chains every second input goes to sums of its own, those of row kRows + r, added up at the end.
+template <unsigned kRows, Stored kStored, unsigned kSteps, unsigned kFetched, bool kKeep,
+          unsigned kChains>
 [[gnu::always_inline]] inline void add_rounds(const float*& x, const std::byte*& panel,
                                               std::uintptr_t& fetch, std::int64_t rounds,
                                               float* sums, float*& wide) {
@@ -25,25 +27,33 @@ template <unsigned kRows, Stored kStored, unsigned kSteps, unsigned kFetched, bo
       ".if \\r < %c[rows]\n"
       "vmovaps 128*\\r(%[sums]), %%zmm\\low\n"
       "vmovaps 128*\\r+64(%[sums]), %%zmm\\high\n"
+      ".elseif \\r < %c[chains]*%c[rows]\n"
+      "vpxord %%zmm\\low, %%zmm\\low, %%zmm\\low\n"
+      "vpxord %%zmm\\high, %%zmm\\high, %%zmm\\high\n"
       ".endif\n"
       ".endm\n"
       ".macro sy_store r, low, high\n"
       ".if \\r < %c[rows]\n"
       "vmovaps %%zmm\\low, 128*\\r(%[sums])\n"
       "vmovaps %%zmm\\high, 128*\\r+64(%[sums])\n"
+      ".elseif \\r < %c[chains]*%c[rows]\n"
+      "vaddps 128*(\\r-%c[rows])(%[sums]), %%zmm\\low, %%zmm\\low\n"
+      "vaddps 128*(\\r-%c[rows])+64(%[sums]), %%zmm\\high, %%zmm\\high\n"
+      "vmovaps %%zmm\\low, 128*(\\r-%c[rows])(%[sums])\n"
+      "vmovaps %%zmm\\high, 128*(\\r-%c[rows])+64(%[sums])\n"
       ".endif\n"
       ".endm\n"
       ".macro sy_shared r, low, high\n"
-      ".if \\r < %c[rows]\n"
-      "vbroadcastss .Lat_x+4*\\r(%[x]), %%zmm30\n"
+      ".if \\r >= .Lchain && \\r < .Lchain+%c[rows]\n"
+      "vbroadcastss .Lat_x+4*(\\r-.Lchain)(%[x]), %%zmm30\n"
       "vfmadd231ps %%zmm30, %%zmm28, %%zmm\\low\n"
       "vfmadd231ps %%zmm30, %%zmm29, %%zmm\\high\n"
       ".endif\n"
       ".endm\n"
       ".macro sy_embedded r, low, high\n"
-      ".if \\r < %c[rows]\n"
-      "vfmadd231ps .Lat_x+4*\\r(%[x])%{1to16%}, %%zmm28, %%zmm\\low\n"
-      "vfmadd231ps .Lat_x+4*\\r(%[x])%{1to16%}, %%zmm29, %%zmm\\high\n"
+      ".if \\r >= .Lchain && \\r < .Lchain+%c[rows]\n"
+      "vfmadd231ps .Lat_x+4*(\\r-.Lchain)(%[x])%{1to16%}, %%zmm28, %%zmm\\low\n"
+      "vfmadd231ps .Lat_x+4*(\\r-.Lchain)(%[x])%{1to16%}, %%zmm29, %%zmm\\high\n"
       ".endif\n"
       ".endm\n"
       ".macro sy_input\n"
@@ -73,6 +83,9 @@ template <unsigned kRows, Stored kStored, unsigned kSteps, unsigned kFetched, bo
       "sy_shared 12, 24, 25\n"
       "sy_embedded 13, 26, 27\n"
       ".set .Lat_x, .Lat_x+4*%c[rows]\n"
+      ".if %c[chains] == 2\n"
+      ".set .Lchain, %c[rows]-.Lchain\n"
+      ".endif\n"
       ".endm\n"
       ".macro sy_rows of\n"
       "\\of 0, 0, 1\n"
@@ -101,6 +114,7 @@ template <unsigned kRows, Stored kStored, unsigned kSteps, unsigned kFetched, bo
       ".set .Lat_w, 0\n"
       ".set .Lat_wide, 0\n"
       ".set .Lpage, 0\n"
+      ".set .Lchain, 0\n"
       ".rept %c[steps]\n"
       ".if %c[stored] == 0\n"
       "vmovaps .Lat_w(%[w]), %%zmm28\n"
@@ -139,9 +153,9 @@ template <unsigned kRows, Stored kStored, unsigned kSteps, unsigned kFetched, bo
       ".purgem sy_input\n"
       ".purgem sy_rows\n"
       : [x] "+r"(x), [w] "+r"(panel), [fetch] "+r"(fetch), [rounds] "+r"(rounds), [wide] "+r"(wide)
-      : [sums] "r"(sums), [rows] "i"(kRows), [stored] "i"(static_cast<int>(kStored)),
-        [fetched] "i"(kFetched), [lines] "i"(kLines), [steps] "i"(kSteps),
-        [step_bytes] "i"(kStepBytes), [keep] "i"(kKeep ? 1 : 0)
+      : [sums] "r"(sums), [rows] "i"(kRows), [chains] "i"(kChains),
+        [stored] "i"(static_cast<int>(kStored)), [fetched] "i"(kFetched), [lines] "i"(kLines),
+        [steps] "i"(kSteps), [step_bytes] "i"(kStepBytes), [keep] "i"(kKeep ? 1 : 0)
       : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
         "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "xmm16", "xmm17", "xmm18",
         "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28",
@@ -149,10 +163,11 @@ template <unsigned kRows, Stored kStored, unsigned kSteps, unsigned kFetched, bo
 }
 
 /// As in inner.inl.
-template <unsigned kRows, Stored kStored, Fetch kFetch, bool kKeep>
+template <unsigned kRows, Stored kStored, Fetch kFetch, bool kKeep, bool kAnyOrder>
 [[gnu::noinline]] void tile(const float* x, const std::byte* panel, std::int64_t steps, bool odd,
                             std::uintptr_t fetch, bool fresh, float* sums, float* wide) {
   using R = Round<kStored, kFetch>;
+  constexpr unsigned kChains = kAnyOrder && 2 * kRows <= Simd::kMaxRows ? 2 : 1;
   if (fresh) {
     for (std::int64_t i = 0; i < std::int64_t{kRows} * kColumns; ++i) sums[i] = 0.0F;
   }
@@ -160,16 +175,17 @@ template <unsigned kRows, Stored kStored, Fetch kFetch, bool kKeep>
   const std::int64_t rounds = whole / R::kSteps;
   const std::int64_t rest = whole % R::kSteps;
   if (rounds > 0) {
-    add_rounds<kRows, kStored, R::kSteps, R::kFetched, kKeep>(x, panel, fetch, rounds, sums, wide);
+    add_rounds<kRows, kStored, R::kSteps, R::kFetched, kKeep, kChains>(x, panel, fetch, rounds,
+                                                                       sums, wide);
   }
   if (rest > 0) {
-    add_rounds<kRows, kStored, 1, 0, kKeep>(x, panel, fetch, rest, sums, wide);
+    add_rounds<kRows, kStored, 1, 0, kKeep, 1>(x, panel, fetch, rest, sums, wide);
   }
   if (odd) {
     alignas(64) float last[2 * kColumns];
     widen<kStored>(panel, 1, last);
     const auto* one = reinterpret_cast<const std::byte*>(last);
-    add_rounds<kRows, Stored::kFloat32, 1, 0, kKeep>(x, one, fetch, 1, sums, wide);
+    add_rounds<kRows, Stored::kFloat32, 1, 0, kKeep, 1>(x, one, fetch, 1, sums, wide);
   }
 }
 }  // namespace

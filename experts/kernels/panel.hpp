@@ -36,7 +36,8 @@ struct Product {
   const float* bias = nullptr;   ///< [all panels, 32] in the order of columns, or none
   const void* next = nullptr;    ///< what will be read after these panels, if it is known
   const float* x = nullptr;      ///< packed rows
-  std::int64_t rows = 0;         ///< at most kMostRows
+  bool any_order = false;  ///< of additions: to see what the one order costs, and for nothing else
+  std::int64_t rows = 0;   ///< at most kMostRows
   Finish finish = Finish::kStore;
   Act act = Act::kSilu;
   float alpha = 0;                  ///< kClampedSwiglu

@@ -29,13 +29,13 @@ using Tile = void (*)(const float* x, const std::byte* panel, std::int64_t steps
                       std::uintptr_t fetch, bool fresh, float* sums, float* wide);
 
 /// @param rows  in [kLeast, most of a group]
-template <Stored kStored, Fetch kFetch, bool kKeep, unsigned kLeast,
+template <Stored kStored, Fetch kFetch, bool kKeep, bool kAnyOrder, unsigned kLeast,
           unsigned kRows = Simd::kMaxRows>
 Tile tile_of(std::int64_t rows) {
   if constexpr (kRows > kLeast) {
-    if (rows < kRows) return tile_of<kStored, kFetch, kKeep, kLeast, kRows - 1>(rows);
+    if (rows < kRows) return tile_of<kStored, kFetch, kKeep, kAnyOrder, kLeast, kRows - 1>(rows);
   }
-  return tile<kRows, kStored, kFetch, kKeep>;
+  return tile<kRows, kStored, kFetch, kKeep, kAnyOrder>;
 }
 
 /// The tile for one of several groups, which have at least half of the most rows.
@@ -44,13 +44,13 @@ Tile shared_tile_of(std::int64_t rows, Fetch fetch) {
   constexpr unsigned kLeast = Simd::kMaxRows / 2;
   switch (fetch) {
     case Fetch::kEight:
-      return tile_of<kStored, Fetch::kEight, kKeep, kLeast>(rows);
+      return tile_of<kStored, Fetch::kEight, kKeep, false, kLeast>(rows);
     case Fetch::kFour:
-      return tile_of<kStored, Fetch::kFour, kKeep, kLeast>(rows);
+      return tile_of<kStored, Fetch::kFour, kKeep, false, kLeast>(rows);
     case Fetch::kTwo:
-      return tile_of<kStored, Fetch::kTwo, kKeep, kLeast>(rows);
+      return tile_of<kStored, Fetch::kTwo, kKeep, false, kLeast>(rows);
     default:
-      return tile_of<kStored, Fetch::kNone, kKeep, kLeast>(rows);
+      return tile_of<kStored, Fetch::kNone, kKeep, false, kLeast>(rows);
   }
 }
 
@@ -273,7 +273,9 @@ template <Stored kStored, class F>
 template <Stored kStored>
 void run_group(const Product& p) {
   alignas(64) float sums[Simd::kMaxRows * kColumns];
-  const Tile tile = tile_of<kStored, Fetch::kAlone, false, 1>(p.rows);
+  const Tile tile = p.any_order && Simd::kUsesAnyOrder
+                        ? tile_of<kStored, Fetch::kAlone, false, Simd::kUsesAnyOrder, 1>(p.rows)
+                        : tile_of<kStored, Fetch::kAlone, false, false, 1>(p.rows);
   for (std::int64_t i = p.first_panel; i < p.end_panel; ++i) {
     each_segment<kStored>(p, i, kBlockBytes, kPageBytes, [&](const Segment& s) {
       tile(p.x + s.first * Panel<kStored>::kDepth * p.rows,

@@ -15,6 +15,7 @@ struct Simd {
   using Float = __m256;
   static constexpr int kLanes = 8;
   static constexpr unsigned kMaxRows = 6;
+  static constexpr bool kUsesAnyOrder = false;
 
   static Float set(float x) { return _mm256_set1_ps(x); }
   static Float load(const float* p) { return _mm256_load_ps(p); }

@@ -14,6 +14,7 @@ struct Simd {
   using Bits [[gnu::vector_size(16)]] = std::uint32_t;
   static constexpr int kLanes = 4;
   static constexpr unsigned kMaxRows = 4;
+  static constexpr bool kUsesAnyOrder = false;
 
   static Float set(float x) { return Float{x, x, x, x}; }
   static Float load(const float* p) {

@@ -31,6 +31,7 @@ FfnSettings settings_of(const Options& options) {
   for (const auto& word : words_of(options, "pages", {"private", "shared"})) {
     settings.shared_pages = settings.shared_pages || word == "shared";
   }
+  settings.free_order = options.flag("free-order");
   settings.cold_bytes = static_cast<std::int64_t>(1e6 * options.real("cold"));
   settings.seed = static_cast<std::uint64_t>(options.integer("seed"));
   settings.budget = bench_budget(options);
@@ -56,6 +57,7 @@ void print(const FfnReport& report, const FfnSettings& settings, const std::stri
                                  "GFLOP/s",   "weights GB/s", "read GB/s", "peak GFLOP/s",
                                  "roofline",  "cpu roofline"};
   if (settings.shared_pages) heads.insert(heads.end(), {"shared us", "shared/private"});
+  if (settings.free_order) heads.insert(heads.end(), {"free order us", "order costs"});
   if (settings.openblas) heads.insert(heads.end(), {"openblas us", "openblas/ours"});
   heads.insert(heads.end(), {"error", "#wrong"});
   Table table(std::move(heads));
@@ -77,6 +79,10 @@ void print(const FfnReport& report, const FfnSettings& settings, const std::stri
     if (settings.shared_pages) {
       cells.insert(cells.end(),
                    {figure(r.shared_pages_us_median), decimal(r.shared_pages_ratio, 2)});
+    }
+    if (settings.free_order) {
+      cells.insert(cells.end(),
+                   {figure(r.free_order_us_median), decimal(100 * r.order_cost, 1) + " %"});
     }
     if (settings.openblas) {
       cells.insert(cells.end(), {figure(r.openblas_us_median), decimal(r.openblas_ratio, 2)});
@@ -113,6 +119,10 @@ nlohmann::ordered_json to_json(const FfnReport& report, const FfnSettings& setti
     if (settings.shared_pages) {
       row["shared_pages_us_median"] = r.shared_pages_us_median;
       row["shared_pages_ratio"] = r.shared_pages_ratio;
+    }
+    if (r.free_order_us_median > 0) {
+      row["free_order_us_median"] = r.free_order_us_median;
+      row["order_cost"] = r.order_cost;
     }
     if (r.openblas_us_median > 0) {
       row["openblas_us_median"] = r.openblas_us_median;
@@ -184,6 +194,8 @@ Command bench_ffn_command() {
   options.push_back(real_option("cold", "MEGABYTES",
                                 "of weights that take turns; 0: 400, or four times the last cache",
                                 0, {.least = 0, .most = 1e6}));
+  options.push_back(
+      flag_option("free-order", "beside float32 products: the same with additions in any order"));
   options.push_back(bench_inject_option());
   return {
       .name = "bench ffn",

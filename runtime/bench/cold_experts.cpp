@@ -48,6 +48,12 @@ ColdExperts::ColdExperts(const FfnSettings& settings, experts::DType stored)
   fill(private_.as<std::byte>());
   private_views_ = views(private_.as<std::byte>());
   if (settings.shared_pages) map_shared_pages();
+  if (settings.free_order) {
+    free_views_ = views(private_.as<std::byte>());
+    for (auto& set : free_views_) {
+      for (auto& expert : set) expert.add_in_any_order();
+    }
+  }
   if (settings.openblas && stored == experts::DType::kFloat32) {
     copy_plain(turns(cold_bytes(settings), expert_bytes_));
   }

@@ -11,6 +11,10 @@
 
 namespace switchyard::runtime::bench {
 
+/// What is compared: on private pages; on pages that a node's ranks could share; with additions in
+/// any order.
+enum class Variant { kPlain, kShared, kFreeOrder };
+
 /// Immutable once made.
 class ColdExperts {
  public:
@@ -27,10 +31,12 @@ class ColdExperts {
   /// Where the weights of the experts that differ come from.
   [[nodiscard]] experts::SyntheticSource source() const { return {block_, seed_, 0, false, false}; }
 
-  /// The one whose turn it is. @param shared  on pages that a node's ranks could share
+  /// The one whose turn it is.
   [[nodiscard]] const experts::PackedExpert& expert(std::int64_t turn, experts::Math math,
-                                                    bool shared) const {
-    const auto& set = shared ? shared_views_ : private_views_;
+                                                    Variant variant) const {
+    const auto& set = variant == Variant::kShared      ? shared_views_
+                      : variant == Variant::kFreeOrder ? free_views_
+                                                       : private_views_;
     return set[static_cast<std::size_t>(math)][static_cast<std::size_t>(turn % count_)];
   }
   /// float32 matrices, if settings.openblas.
@@ -56,6 +62,7 @@ class ColdExperts {
   std::shared_ptr<void> shared_;      ///< unmaps it
   std::vector<Views> private_views_;  ///< [maths], [count]
   std::vector<Views> shared_views_;   ///< the same, or empty
+  std::vector<Views> free_views_;     ///< the same, or empty
   std::vector<experts::ExpertTensors> plain_;
 };
 }  // namespace switchyard::runtime::bench

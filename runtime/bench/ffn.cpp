@@ -101,10 +101,10 @@ class Rows {
   std::vector<experts::Matrix> alone_;  ///< first and last row of each expert that differs
 };
 
-/// One line of the comparison: ours on some pages and in some math, or sgemm.
+/// One line of the comparison: a variant of ours in some math, or sgemm.
 struct Runner {
   Math math = Math::kFloat32;
-  bool shared = false;
+  Variant variant = Variant::kPlain;
   bool openblas = false;
   std::unique_ptr<Rows> rows;
   std::vector<double> cpu_s;
@@ -129,7 +129,7 @@ class Cell {
 
  private:
   Candidate candidate(Runner& runner);
-  void add(Math math, bool shared, bool openblas, std::int64_t rows,
+  void add(Math math, Variant variant, bool openblas, std::int64_t rows,
            experts::MatrixView<const float> tokens);
   void add_probe(const std::string& name, std::function<double()> work);
   [[nodiscard]] std::string products(Math math) const {
@@ -149,15 +149,15 @@ class Cell {
   std::map<std::string, Probe> probes_;  ///< "memory", and what products are made of
 };
 
-void Cell::add(Math math, bool shared, bool openblas, std::int64_t rows,
+void Cell::add(Math math, Variant variant, bool openblas, std::int64_t rows,
                experts::MatrixView<const float> tokens) {
   auto runner = std::make_unique<Runner>();
   runner->math = math;
-  runner->shared = shared;
+  runner->variant = variant;
   runner->openblas = openblas;
   runner->rows = std::make_unique<Rows>(tokens, rows);
   for (std::int64_t e = 0; e < ColdExperts::kDistinct && !openblas; ++e) {
-    runner->rows->remember(cold_.expert(e, math, shared), scratch_);
+    runner->rows->remember(cold_.expert(e, math, variant), scratch_);
   }
   candidates_.push_back(candidate(*runner));
   runners_.push_back(std::move(runner));
@@ -171,13 +171,14 @@ Candidate Cell::candidate(Runner& runner) {
     if (runner.openblas) {
       runner.rows->run(settings_.expert, cold_.plain(turn), scratch_);
     } else {
-      runner.rows->run(cold_.expert(turn, runner.math, runner.shared), scratch_);
+      runner.rows->run(cold_.expert(turn, runner.math, runner.variant), scratch_);
     }
     const double seconds = watch.seconds();
     runner.cpu_s.push_back(thread_seconds() - cpu);
     if (settings_.inject) runner.rows->spoil();
     const std::int64_t which = turn % cold_.count() % ColdExperts::kDistinct;
-    if (!runner.openblas && !runner.rows->right(which)) ++runner.wrong;
+    const bool lawful = !runner.openblas && runner.variant != Variant::kFreeOrder;
+    if (lawful && !runner.rows->right(which)) ++runner.wrong;
     return seconds;
   };
   return {.name = runner.openblas ? "openblas" : "ours", .run = run};
@@ -255,11 +256,14 @@ void Cell::measure(std::int64_t rows, experts::MatrixView<const float> tokens,
   probes_.clear();
   for (const Math math : settings_.maths) {
     if (math == Math::kNative && !has_native(settings_.isa, cold_.stored())) continue;
-    add(math, false, false, rows, tokens);
-    if (settings_.shared_pages) add(math, true, false, rows, tokens);
+    add(math, Variant::kPlain, false, rows, tokens);
+    if (settings_.shared_pages) add(math, Variant::kShared, false, rows, tokens);
+    if (settings_.free_order && math == Math::kFloat32) {
+      add(math, Variant::kFreeOrder, false, rows, tokens);
+    }
   }
   const bool openblas = settings_.openblas && cold_.stored() == DType::kFloat32;
-  if (openblas) add(Math::kFloat32, false, true, rows, tokens);
+  if (openblas) add(Math::kFloat32, Variant::kPlain, true, rows, tokens);
   add_probe("memory", [this] { return memory_.read(settings_.isa); });
   for (const Math math : settings_.maths) {
     add_probe(products(math), [this, math] {
@@ -268,15 +272,24 @@ void Cell::measure(std::int64_t rows, experts::MatrixView<const float> tokens,
   }
   alternate(group_, candidates_, settings_.budget);
   for (std::size_t i = 0; i < runners_.size(); ++i) {
-    if (runners_[i]->shared || runners_[i]->openblas) continue;
+    if (runners_[i]->variant != Variant::kPlain || runners_[i]->openblas) continue;
     FfnResult result = sum_up(i, rows, want);
     const auto& mine = candidates_[i].seconds;
-    if (settings_.shared_pages) {
-      const auto& theirs = candidates_[i + 1].seconds;
-      result.shared_pages_us_median = 1e6 * median(theirs);
-      result.shared_pages_ratio = median_ratio(theirs, mine);
+    for (std::size_t j = i + 1; j < runners_.size(); ++j) {  // the variants of this one
+      if (runners_[j]->variant == Variant::kPlain) break;
+      const auto& theirs = candidates_[j].seconds;
+      if (runners_[j]->variant == Variant::kShared) {
+        result.shared_pages_us_median = 1e6 * median(theirs);
+        result.shared_pages_ratio = median_ratio(theirs, mine);
+      } else {
+        result.free_order_us_median = 1e6 * median(theirs);
+        result.order_cost = median_ratio(mine, theirs) - 1;
+        if (!(error_of_rms(want[0], runners_[j]->rows->alone(0)) <= result.error_limit)) {
+          ++result.wrong;
+        }
+      }
       result.wrong += static_cast<std::int64_t>(
-          sum_over_ranks(group_, static_cast<double>(runners_[i + 1]->wrong)));
+          sum_over_ranks(group_, static_cast<double>(runners_[j]->wrong)));
     }
     if (openblas && runners_[i]->math == Math::kFloat32) {
       const auto& theirs = candidates_[runners_.size() - 1].seconds;

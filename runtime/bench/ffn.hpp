@@ -22,6 +22,7 @@ struct FfnSettings {
   experts::Isa isa = experts::best_isa();
   bool openblas = false;        ///< beside float32: the same through sgemm
   bool shared_pages = false;    ///< beside each: weights in memory as a node's ranks share it
+  bool free_order = false;      ///< beside float32 products: additions in any order
   std::int64_t cold_bytes = 0;  ///< of weights that take turns; 0: 400 MB or four last caches
   std::uint64_t seed = 1;
   Budget budget;
@@ -53,6 +54,8 @@ struct FfnResult {
   // Where they were asked for, medians over repetitions of neighbours in time; else 0.
   double shared_pages_us_median = 0;
   double shared_pages_ratio = 0;  ///< time on shared pages over time on private ones
+  double free_order_us_median = 0;
+  double order_cost = 0;  ///< our time over that in any order, less 1
   double openblas_us_median = 0;
   double openblas_ratio = 0;  ///< sgemm's time over ours
   double openblas_error_of_rms = 0;

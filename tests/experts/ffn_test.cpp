@@ -310,6 +310,25 @@ TEST(Expert, ABlockPackedElsewhereRunsInPlace) {
                std::invalid_argument);
 }
 
+TEST(Expert, AdditionsInAnyOrderAreForComparisonAndStayClose) {
+  const ExpertSpec spec{Unit::kGated, Activation::kSilu, 517, 300, true};
+  const Weights weights(spec, 23);
+  for (const DType stored : kStored) {
+    for (const std::int64_t num_rows : {1, 3, 7, 8, 30}) {
+      PackedExpert expert(spec, weights.tensors, stored, best_isa());
+      Batch ordered(num_rows, spec.hidden, 5);
+      Batch any(num_rows, spec.hidden, 5);
+      AlignedBuffer scratch;
+      expert.run(ordered.rows, {}, ordered.results, scratch);
+      expert.add_in_any_order();
+      expert.run(any.rows, {}, any.results, scratch);
+      for (std::size_t i = 0; i < any.output.size(); ++i) {
+        ASSERT_NEAR(any.output[i], ordered.output[i], 1e-4F) << num_rows << " rows, " << i;
+      }
+    }
+  }
+}
+
 TEST(Expert, ReleasedLayoutsAreReadInPlace) {
   const ExpertSpec spec{Unit::kGated, Activation::kSilu, 20, 18, false};
   const Weights weights(spec, 13);
