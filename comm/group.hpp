@@ -41,9 +41,11 @@ class Pending {
     [[nodiscard]] virtual bool test() = 0;  ///< true once complete; may be called again
     [[nodiscard]] virtual int peer() const = 0;
     [[nodiscard]] virtual Buffer take() = 0;  ///< the buffer, after test() was true
+    /// Nobody needs it any more. A kind of group may keep it for the next message.
+    virtual void release() noexcept { delete this; }
   };
   Pending() = default;
-  explicit Pending(std::unique_ptr<State> state) : state_(std::move(state)) {}
+  explicit Pending(std::unique_ptr<State> state) : state_(state.release()) {}
 
   [[nodiscard]] bool test() { return state_ == nullptr || state_->test(); }
   [[nodiscard]] int peer() const { return state_->peer(); }
@@ -56,7 +58,10 @@ class Pending {
   [[nodiscard]] bool empty() const { return state_ == nullptr; }
 
  private:
-  std::unique_ptr<State> state_;
+  struct Release {
+    void operator()(State* state) const noexcept { state->release(); }
+  };
+  std::unique_ptr<State, Release> state_;
 };
 
 class Group {

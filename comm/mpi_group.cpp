@@ -12,7 +12,25 @@ namespace {
 /// A request, the buffer it reads or writes, and what must have arrived in the end.
 class Message final : public Pending::State {
  public:
-  Message(int peer, Buffer buffer) : peer_(peer), buffer_(std::move(buffer)) {}
+  using Spare = std::vector<std::unique_ptr<Pending::State>>;
+
+  Message() = default;
+  /// One of the spare ones, or a new one for which there will be room among them.
+  static std::unique_ptr<Message> make(const std::shared_ptr<Spare>& spare, int peer,
+                                       Buffer buffer) {
+    std::unique_ptr<Message> message;
+    if (spare->empty()) {
+      spare->reserve(spare->capacity() + 1);
+      message = std::make_unique<Message>();
+    } else {
+      message.reset(static_cast<Message*>(spare->back().release()));
+      spare->pop_back();
+    }
+    message->spare_ = spare;
+    message->peer_ = peer;
+    message->buffer_ = std::move(buffer);
+    return message;
+  }
   Message(const Message&) = delete;
   Message& operator=(const Message&) = delete;
   ~Message() override {
@@ -50,6 +68,17 @@ class Message final : public Pending::State {
   [[nodiscard]] int peer() const override { return peer_; }
   [[nodiscard]] Buffer take() override { return std::move(buffer_); }
 
+  void release() noexcept override {
+    if (request_ != MPI_REQUEST_NULL) {
+      delete this;  // gives its buffer up: MPI may still use it
+      return;
+    }
+    buffer_ = Buffer();
+    type_ = MPI_DATATYPE_NULL;
+    const std::shared_ptr<Spare> spare = std::move(spare_);
+    spare->emplace_back(this);  // has room: see make()
+  }
+
  private:
   [[noreturn]] void refuse(int code) {
     int kind = MPI_SUCCESS;
@@ -62,7 +91,8 @@ class Message final : public Pending::State {
     throw MpiError("MPI_Test: failed without a code");
   }
 
-  int peer_;
+  std::shared_ptr<Spare> spare_;
+  int peer_ = -1;
   Buffer buffer_;
   MPI_Request request_ = MPI_REQUEST_NULL;
   MPI_Datatype type_ = MPI_DATATYPE_NULL;  ///< of what is received; the group frees it
@@ -70,7 +100,8 @@ class Message final : public Pending::State {
 };
 }  // namespace
 
-MpiGroup::MpiGroup(MPI_Comm parent, std::chrono::milliseconds limit) : Group(limit) {
+MpiGroup::MpiGroup(MPI_Comm parent, std::chrono::milliseconds limit)
+    : Group(limit), spare_(std::make_shared<Message::Spare>()) {
   check(MPI_Comm_dup(parent, &comm_), "MPI_Comm_dup");
   check(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   check(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
@@ -95,7 +126,7 @@ Pending MpiGroup::send(int to, Channel channel, Buffer buffer, Extent extent) {
     throw std::invalid_argument("send: buffer has " + std::to_string(buffer.size()) +
                                 " bytes, want " + std::to_string(extent.bytes()));
   }
-  auto message = std::make_unique<Message>(to, std::move(buffer));
+  auto message = Message::make(spare_, to, std::move(buffer));
   message->send(comm_, tag(channel), row_type(extent.row_bytes), static_cast<int>(extent.rows));
   return Pending(std::move(message));
 }
@@ -104,7 +135,7 @@ Pending MpiGroup::receive(int from, Channel channel, Buffer buffer, Extent exten
   require_message("receive", *this, from, extent);
   const auto bytes = static_cast<std::size_t>(extent.bytes());
   if (buffer.size() < bytes) buffer.resize(bytes);
-  auto message = std::make_unique<Message>(from, std::move(buffer));
+  auto message = Message::make(spare_, from, std::move(buffer));
   message->receive(comm_, tag(channel), row_type(extent.row_bytes), static_cast<int>(extent.rows));
   return Pending(std::move(message));
 }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mpi.h>
 #include <string>
+#include <vector>
 
 #include "comm/group.hpp"
 #include "comm/mpi_handle.hpp"
@@ -61,6 +62,8 @@ class MpiGroup final : public Group {
   int rank_ = 0;
   int size_ = 1;
   int tag_limit_ = 32767;  ///< the least that MPI promises
+  /// Messages that are over, for the next ones; shared with those in flight, which may outlive us.
+  std::shared_ptr<std::vector<std::unique_ptr<Pending::State>>> spare_;
   std::map<std::int64_t, Datatype> row_types_;
 };
 }  // namespace switchyard::comm

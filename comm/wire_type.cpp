@@ -12,7 +12,8 @@
 
 namespace switchyard::comm {
 namespace {
-constexpr std::array<std::string_view, 4> kNames{"float32", "bfloat16", "int8", "fp8"};
+constexpr std::array kTypes{WireType::kFloat32, WireType::kBfloat16, WireType::kInt8,
+                            WireType::kFp8};
 constexpr float kInt8Most = 127.0F;
 constexpr float kFp8Most = 448.0F;
 constexpr std::size_t kScaleBytes = sizeof(float);
@@ -97,12 +98,23 @@ void narrow_fp8(std::span<const float> row, std::byte* to) {
 }  // namespace
 
 std::string_view name_of(WireType type) {
-  return kNames[static_cast<std::size_t>(type)];
+  switch (type) {
+    case WireType::kFloat32:
+      break;
+    case WireType::kBfloat16:
+      return "bfloat16";
+    case WireType::kInt8:
+      return "int8";
+    case WireType::kFp8:
+      return "fp8";
+  }
+  return "float32";
 }
 
 WireType wire_type_from(std::string_view name) {
-  const auto found = std::ranges::find(kNames, name);
-  if (found != kNames.end()) return static_cast<WireType>(found - kNames.begin());
+  for (const WireType type : kTypes) {
+    if (name_of(type) == name) return type;
+  }
   throw std::invalid_argument("wire: got '" + std::string(name) +
                               "', want float32, bfloat16, int8 or fp8");
 }

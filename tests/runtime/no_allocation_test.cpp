@@ -126,8 +126,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Setting{"node", "node"}, Setting{"node_chunks", "node", true, in_chunks},
                     Setting{"node_threads", "node", true, with_threads},
                     Setting{"node_gates", "node", true, with_gates_on_the_input},
-                    Setting{"node_bfloat16", "node", true, with_bfloat16},
-                    Setting{"p2p", "p2p", false}, Setting{"p2p_chunks", "p2p", false, in_chunks}),
+                    Setting{"node_bfloat16", "node", true, with_bfloat16}, Setting{"p2p", "p2p"},
+                    Setting{"p2p_chunks", "p2p", true, in_chunks}),
     [](const auto& setting) { return setting.param.name; });
 
 class BetweenThreads : public testing::TestWithParam<Setting> {};

@@ -113,11 +113,12 @@ TEST(TraceFile, OfMoreEventsThanOneMessageHoldsIsWhole) {
   std::int64_t lines = 0;
   comm::run_local(2, [&](comm::Group& group) {
     Timeline timeline(1, kEvents);
-    for (std::int64_t i = 0; i < kEvents; ++i) timeline.task(0, "expert", i, 1, at(i), at(i + 1));
+    const std::int64_t mine = group.rank() == 1 ? kEvents : 1;
+    for (std::int64_t i = 0; i < mine; ++i) timeline.task(0, "expert", i, 1, at(i), at(i + 1));
     const auto count = [&](std::string_view text) { lines += std::ranges::count(text, '\n'); };
-    EXPECT_EQ(write_trace(group, timeline, {}, count).events, 2 * kEvents);
+    EXPECT_EQ(write_trace(group, timeline, {}, count).events, kEvents + 1);
   });
-  EXPECT_GE(lines, 2 * kEvents);
+  EXPECT_GT(lines, kEvents);
 }
 
 struct Recorded {
