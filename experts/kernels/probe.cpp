@@ -80,20 +80,21 @@ constexpr std::size_t kBlockBytes = kPages * kPageBytes;
 }
 
 [[gnu::noinline]] std::int64_t read_portable(const std::byte* data, std::size_t bytes) {
-  std::int64_t sums[kPages] = {};
+  using Line [[gnu::vector_size(64)]] = std::int64_t;
+  Line sum{};
   for (std::size_t at = 0; at + kBlockBytes <= bytes; at += kBlockBytes) {
     const std::byte* next = data + at + kBlockBytes;
     for (std::size_t line = 0; line < kBlockBytes; line += kPages * 64, next += 64) {
+#pragma GCC unroll 8
       for (std::size_t page = 0; page < kPages; ++page) {
         __builtin_prefetch(next + page * kPageBytes, 0, 2);
-        std::int64_t words[8];
-        std::memcpy(words, data + at + line + page * 64, sizeof words);
-        for (std::size_t i = 0; i < 8; ++i) sums[i] ^= words[i];
+        Line read;
+        std::memcpy(&read, data + at + line + page * 64, sizeof read);
+        sum ^= read;
       }
     }
   }
-  for (std::size_t i = 1; i < kPages; ++i) sums[0] ^= sums[i];
-  return sums[0];
+  return sum[0] ^ sum[1] ^ sum[2] ^ sum[3] ^ sum[4] ^ sum[5] ^ sum[6] ^ sum[7];
 }
 }  // namespace
 
