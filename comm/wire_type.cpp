@@ -12,8 +12,6 @@
 
 namespace switchyard::comm {
 namespace {
-constexpr std::array kTypes{WireType::kFloat32, WireType::kBfloat16, WireType::kInt8,
-                            WireType::kFp8};
 constexpr float kInt8Most = 127.0F;
 constexpr float kFp8Most = 448.0F;
 constexpr std::size_t kScaleBytes = sizeof(float);
@@ -112,7 +110,8 @@ std::string_view name_of(WireType type) {
 }
 
 WireType wire_type_from(std::string_view name) {
-  for (const WireType type : kTypes) {
+  for (const WireType type :
+       {WireType::kFloat32, WireType::kBfloat16, WireType::kInt8, WireType::kFp8}) {
     if (name_of(type) == name) return type;
   }
   throw std::invalid_argument("wire: got '" + std::string(name) +
