@@ -30,8 +30,6 @@ std::vector<Option> work_options() {
       text_option("routing", "model|uniform|zipf:S",
                   "who chooses experts: the model's router, or a seeded load", defaults.routing),
       text_option("input", "FILE", "token rows, float32 little-endian, instead of synthetic ones"),
-      choice_option("combine", {"exact"}, "how results of a token are added: in slot order",
-                    "exact"),
   };
 }
 
@@ -77,6 +75,10 @@ std::vector<Option> layer_options() {
   return {
       choice_option("transport", {"auto", "node", "two-level", "p2p", "alltoallv"},
                     "how rows cross ranks", "auto"),
+      choice_option("combine", {"exact", "presum"},
+                    "how results of a token are added: in slot order, or first on each rank, which "
+                    "saves rows and makes results depend on placement",
+                    "exact"),
       choice_option("node-queue", {"on", "off"},
                     "ranks of a node share their experts' weights and take each other's tasks; "
                     "changes no bit",
@@ -109,6 +111,7 @@ experts::Math math_of(const Options& options) {
 runtime::LayerOptions layer_settings(const Options& options) {
   runtime::LayerOptions layer;
   layer.transport = options.text("transport");
+  layer.presum = options.text("combine") == "presum";
   layer.node_queue = options.text("node-queue") == "on";
   layer.chunk_tokens = options.integer("chunk-tokens");
   layer.threads = static_cast<int>(options.integer("threads-per-rank"));

@@ -63,7 +63,7 @@ void publish(Engine& engine, const Shard& shard, const Arrivals& arrivals,
 }  // namespace
 
 Arrivals dispatch(Engine& engine, const Shard& shard, std::span<const std::int32_t> logical,
-                  experts::MatrixView<const float> tokens, bool gates, bool more) {
+                  experts::MatrixView<const float> tokens, bool gates, bool presum, bool more) {
   const auto row_bytes = tokens.cols * std::int64_t{sizeof(float)};
   comm::Offer& offer = engine.plan.offer;
   offer.base = reinterpret_cast<const std::byte*>(tokens.data);
@@ -71,15 +71,18 @@ Arrivals dispatch(Engine& engine, const Shard& shard, std::span<const std::int32
   offer.result_bytes = row_bytes;
   offer.more = more;
   const comm::Delivery& delivery = engine.exchange->dispatch(offer);
-  const auto returns = engine.exchange->open_returns(row_bytes);
+  engine.delivery = &delivery;
+  engine.returns = engine.exchange->open_returns(row_bytes);
 
-  std::int64_t results = 0;
-  for (const std::int64_t count : delivery.results) results += count;
-  Arrivals arrivals = engine.board.make_room(shard.size(), results, gates);
+  std::int64_t entries = 0;
+  for (std::size_t from = 0; from < delivery.notes.size(); ++from) {
+    if (!presum) check(delivery.notes[from], delivery.results[from], from);
+    entries += static_cast<std::int64_t>(delivery.notes[from].size() / sizeof(Entry));
+  }
+  Arrivals arrivals = engine.board.make_room(shard.size(), entries, gates);
   arrivals.more = delivery.more;
   std::ranges::fill(arrivals.offsets, 0);
   for (std::size_t from = 0; from < delivery.notes.size(); ++from) {
-    check(delivery.notes[from], delivery.results[from], from);
     const std::int64_t rows = delivery.row_offsets[from + 1] - delivery.row_offsets[from];
     each_entry(delivery.notes[from], [&](const Entry& entry) {
       check(entry, rows, shard, from);
@@ -90,18 +93,22 @@ Arrivals dispatch(Engine& engine, const Shard& shard, std::span<const std::int32
     arrivals.offsets[at(e + 1)] += arrivals.offsets[at(e)];
   }
 
+  engine.partials.clear();
+  std::byte* partial = presum ? engine.board.reserve(entries * row_bytes) : nullptr;
   std::vector<std::int64_t>& next = engine.next;
   next.assign(arrivals.offsets.begin(), arrivals.offsets.end() - 1);
   for (std::size_t from = 0; from < delivery.notes.size(); ++from) {
-    std::byte* result = returns[from];
+    std::byte* result = presum ? partial : engine.returns[from];
     const std::byte* const* const rows = delivery.rows.data() + delivery.row_offsets[from];
     each_entry(delivery.notes[from], [&](const Entry& entry) {
       const std::size_t i = at(next[at(shard.local_of(entry.expert))]++);
       arrivals.rows[i] = reinterpret_cast<const float*>(rows[entry.row]);
       if (gates) arrivals.gates[i] = entry.gate;
       arrivals.results[i] = reinterpret_cast<float*>(result);
+      if (presum) engine.partials.push_back(arrivals.results[i]);
       result += row_bytes;
     });
+    if (presum) partial = result;
   }
   publish(engine, shard, arrivals, logical);
   return arrivals;

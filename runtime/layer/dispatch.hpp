@@ -16,11 +16,13 @@ namespace switchyard::runtime {
 /// the work on them into tasks. Rows of later stages may still be on their way.
 /// @param tokens  [tokens of the chunk, hidden]
 /// @param logical  [local experts], their names
+/// @param presum  results stay here, to be added up (presum.hpp)
 /// @param more    this rank has another chunk after this one
 /// @throws comm::ProtocolError  somebody sent a row for an expert that does not live here
 [[nodiscard]] Arrivals dispatch(Engine& engine, const Shard& shard,
                                 std::span<const std::int32_t> logical,
-                                experts::MatrixView<const float> tokens, bool gates, bool more);
+                                experts::MatrixView<const float> tokens, bool gates, bool presum,
+                                bool more);
 
 /// Takes the results home and adds them up: out[t] = sum over slots, in order, of weight * result.
 /// Identity slots give the token's own row; dropped slots nothing.

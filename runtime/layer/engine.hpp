@@ -47,6 +47,10 @@ class Engine {
   std::vector<const float*> result_of;  ///< combine: [slots of the chunk]
   std::vector<const float*> sum_rows;   ///< combine: of one token
   std::vector<float> sum_weights;       ///< the same
+  // Of this round, for presum: what came, where answers go, and each entry's partial result.
+  const comm::Delivery* delivery = nullptr;
+  std::span<std::byte* const> returns;
+  std::vector<const float*> partials;
   AlwaysOnWork always_on;
 
  private:

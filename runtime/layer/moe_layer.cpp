@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "runtime/layer/inject.hpp"
+#include "runtime/layer/presum.hpp"
 #include "runtime/layer/whole_batch.hpp"
 #include "runtime/status.hpp"
 
@@ -97,6 +98,12 @@ MoeLayer::MoeLayer(comm::Group& group, const experts::BlockSpec& spec,
       placement_(placement),
       engine_(engine_or_own(std::move(engine), group, options)),
       weights_(load_together(group, *engine_, spec, source, placement, options)) {
+  together(group, [&] {
+    if (!options.presum || engine_->exchange->stages() == 1) return;
+    throw std::invalid_argument("--combine: got presum with transport " +
+                                std::string(engine_->exchange->name()) +
+                                ", whose results leave by stages, want exact");
+  });
   reset_stats();
 }
 
@@ -180,8 +187,9 @@ bool MoeLayer::forward_chunk(experts::MatrixView<const float> tokens,
   const int stages = engine.exchange->stages();
   {
     const PhaseTimer timer = enter(Phase::kPlan);
-    make_plan(routing, placement_, group_.rank(), first, count, spec_.router.identity, gates,
-              engine.plan, engine.planner);
+    make_plan(routing, placement_, group_.rank(), first, count, spec_.router.identity,
+              gates || options_.presum, engine.plan, engine.planner);
+    if (options_.presum) plan_presum(engine.plan);
     if (stages > 1) engine.cutter.cut(engine.plan, placement_, stages);
     if (options_.inject == Inject::kPlan) spoil_plan(engine.plan);
     count_plan(engine.plan, routing, first);
@@ -190,7 +198,7 @@ bool MoeLayer::forward_chunk(experts::MatrixView<const float> tokens,
   {
     const PhaseTimer timer = enter(Phase::kDispatch);
     arrivals = dispatch(engine, weights_.shard, placement_.experts_of(group_.rank()), chunk, gates,
-                        first + count < tokens.rows);
+                        options_.presum, first + count < tokens.rows);
     count_arrivals(arrivals);
   }
   if (first == 0 && !weights_.always_on.empty()) {  // while rows are on their way
@@ -205,7 +213,13 @@ bool MoeLayer::forward_chunk(experts::MatrixView<const float> tokens,
   }
   {
     const PhaseTimer timer = enter(Phase::kCombine);
-    combine(engine, routing, first, chunk, gates, options_.isa, out.slice(first, count));
+    const auto sums = out.slice(first, count);
+    if (options_.presum) {
+      presum(engine, gates, tokens.cols, options_.isa);
+      combine_presummed(engine, routing, first, chunk, placement_.experts(), options_.isa, sums);
+    } else {
+      combine(engine, routing, first, chunk, gates, options_.isa, sums);
+    }
     if (options_.inject == Inject::kCombine) spoil_sum(out.slice(first, count));
   }
   return arrivals.more;

@@ -32,6 +32,7 @@ struct LayerOptions {
   experts::Isa isa = experts::best_isa();
   experts::Math math = experts::Math::kFloat32;  ///< what products are computed in
   int threads = 1;                               ///< that compute, a rank; changes no bit
+  bool presum = false;                           ///< one result a token and rank: gives law 1 up
   bool node_queue = true;         ///< ranks of a node take each other's tasks, where they can
   std::int64_t chunk_tokens = 0;  ///< most tokens a rank sends in one round; 0: all at once
   bool rank_local_rule = false;   ///< capacity over this rank's tokens only: gives law 1 up

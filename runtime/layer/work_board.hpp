@@ -50,6 +50,8 @@ class WorkBoard {
 
   /// Lists of this size, to be filled.
   [[nodiscard]] Arrivals make_room(std::int64_t experts, std::int64_t rows, bool gates);
+  /// Memory of this round that mates can write, 64-byte aligned; after make_room.
+  [[nodiscard]] std::byte* reserve(std::int64_t bytes);
   /// Cuts the arrivals into jobs and tasks and shows them to the mates; none may be taken yet.
   struct Shape {
     std::int64_t up_parts = 1;
@@ -92,7 +94,6 @@ class WorkBoard {
   };
   [[nodiscard]] Header& header(int owner) const;
   [[nodiscard]] bool may_take(const Header& header, std::uint64_t ticket) const;
-  std::byte* reserve(std::int64_t bytes);
 
   std::unique_ptr<comm::SharedMemory> memory_;
   int mates_ = 1;

@@ -223,6 +223,10 @@ RunResult describe_run(const Prepared& run, const RunSettings& settings,
   if (run.options.rank_local_rule && experts::needs_whole_batch(run.block.router)) {
     result.invariance = "capacity over each rank's own tokens";
   }
+  if (run.options.presum) {
+    result.invariance += result.invariance.empty() ? "" : "; ";
+    result.invariance += "results of a token summed by rank";
+  }
   result.ranks = ranks;
   result.idle_ranks = run.placement->idle_ranks();
   result.layers = settings.layers;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The layer over MPI: bits, counts and ways to be called. The laws themselves are fuzzed by
 // `verify laws`; here stand the cases that have a name.
+#include <cmath>
 #include <cstring>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -80,6 +81,43 @@ TEST_F(Layer, HasTheSameBitsInChunksWithThreadsAndOverAlltoallv) {
   options.transport = "alltoallv";
   expect_same_bits(forward(block, 64, Placement::round_robin(5, group_->size()), options),
                    alone(block, 64));
+}
+
+TEST_F(Layer, PresummedStaysCloseAndSendsOneResultATokenAndRank) {
+  auto block = block_of(48, 40, 11, 5);
+  block.router.identity = 2;
+  const auto placement = Placement::round_robin(11, group_->size());
+  for (const char* transport : {"p2p", "node"}) {
+    for (const auto gate_on : {experts::GateOn::kOutput, experts::GateOn::kInput}) {
+      block.router.gate_on = gate_on;
+      LayerOptions options;
+      options.transport = transport;
+      const Matrix exact = forward(block, 90, placement, options);
+      options.presum = true;
+      options.chunk_tokens = 7;
+      const Matrix sums = forward(block, 90, placement, options);
+      for (std::int64_t t = 0; t < exact.rows(); ++t) {
+        for (std::int64_t c = 0; c < exact.cols(); ++c) {
+          ASSERT_NEAR(sums(t, c), exact(t, c), 1e-5F + 1e-5F * std::abs(exact(t, c)));
+        }
+      }
+    }
+  }
+}
+
+TEST_F(Layer, WithSharedExpertsHasTheSameBitsWhoeverTakesTheTasks) {
+  auto block = block_of(64, 96, 7, 3);
+  block.shared = block.expert;
+  for (const char* transport : {"node", "two-level", "p2p"}) {
+    for (const bool queue : {true, false}) {
+      LayerOptions options;
+      options.transport = transport;
+      options.node_queue = queue;
+      options.threads = queue ? 2 : 1;
+      expect_same_bits(forward(block, 55, Placement::linear(7, group_->size()), options),
+                       alone(block, 55));
+    }
+  }
 }
 
 TEST_F(Layer, WithFewerExpertsThanRanksWorks) {
