@@ -2,10 +2,12 @@
 #include "comm/exchange_two_level.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "comm/error.hpp"
@@ -13,6 +15,10 @@
 
 namespace switchyard::comm {
 namespace {
+// A few tenths of a millisecond awake, longer than a message takes on a fast network.
+constexpr int kLooks = 40;
+constexpr std::chrono::microseconds kNap{50};
+
 constexpr Extent bytes_extent(std::int64_t bytes) {
   return {.row_bytes = 1, .rows = bytes};
 }
@@ -460,13 +466,19 @@ Traffic TwoLevelExchange::carried() const {
 
 template <class Done>
 void TwoLevelExchange::wait(const Done& done) {
-  if (done()) return;
-  const auto turn = [&] {
-    if (done()) return true;
-    group().require_everyone();
-    return done();
-  };
-  group().deadline().wait(turn, [this] { return late(); });
+  struct Wait {
+    TwoLevelExchange& exchange;
+    const Done& done;
+    int looks = 0;
+    bool over() {
+      if (done()) return true;
+      exchange.group().require_everyone();
+      // Ranks may share cores: who only waits for a link leaves them to those who compute.
+      if (++looks > kLooks) std::this_thread::sleep_for(kNap);
+      return false;
+    }
+  } wait{*this, done};  // captured as one reference: nothing is allocated
+  group().deadline().wait([&wait] { return wait.over(); }, [this] { return late(); });
 }
 
 std::string TwoLevelExchange::late() const {

@@ -5,8 +5,6 @@
 
 namespace switchyard::comm {
 namespace {
-// Below 64 KiB, the eager limit of Open MPI over TCP, with room for its own header.
-constexpr std::int64_t kPieceBytes = 63 * 1024;
 // 4 MiB on their way: what a socket's buffers take at most.
 constexpr std::size_t kWindow = 64;
 }  // namespace

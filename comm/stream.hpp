@@ -10,6 +10,9 @@
 
 namespace switchyard::comm {
 
+/// Below 64 KiB, the eager limit of Open MPI over TCP, with room for its own header.
+inline constexpr std::int64_t kPieceBytes = 63 * 1024;
+
 /// Why short: what fits MPI's eager limit is written to the socket at once and needs no answer, so
 /// that the kernel sends while this rank computes, and both directions of a link are used. Longer
 /// messages wait for a handshake, and Open MPI's TCP then serves one direction at a time (measured:

@@ -51,6 +51,7 @@ void print(const runtime::RunResult& result, std::ostream& out) {
                    result.isa + ", math " + result.math_name + ", weights " + result.weights +
                    " (" + bytes(result.weight_bytes) + " on the largest rank, loaded in " +
                    fixed(result.load_s, 1) + " s)");
+  if (!result.exchange.empty()) row("exchange", result.exchange);
   row("tokens", std::to_string(result.tokens) + " a step, " + std::to_string(result.steps) +
                     (result.steps == 1 ? " step" : " steps") + " in " + fixed(result.seconds, 3) +
                     " s");
@@ -94,6 +95,8 @@ nlohmann::ordered_json to_json(const runtime::RunResult& result) {
   json["model"] = result.model;
   json["router"] = result.router;
   json["transport"] = result.transport;
+  json["exchange"] = result.exchange;
+  json["wire"] = result.wire;
   json["isa"] = result.isa;
   json["weights"] = result.weights;
   json["math"] = result.math;

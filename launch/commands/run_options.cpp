@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "comm/manifest.hpp"
 #include "launch/trace_output.hpp"
 #include "runtime/words.hpp"
 
@@ -83,6 +84,10 @@ std::vector<Option> layer_options() {
                     "ranks of a node share their experts' weights and take each other's tasks; "
                     "changes no bit",
                     "on"),
+      choice_option("wire", {"float32", "bfloat16", "int8", "fp8"},
+                    "type of rows between nodes; all but float32 change bits", "float32"),
+      integer_option("stages", "COUNT", "that an exchange between nodes is cut into; 0: chosen", 0,
+                     {.least = 0, .most = comm::kMaxStages}),
       text_option("placement", "linear|round-robin|FILE", "which rank holds which experts",
                   "linear"),
       integer_option("chunk-tokens", "COUNT", "most tokens a rank sends at once; 0: all", 0),
@@ -113,6 +118,8 @@ runtime::LayerOptions layer_settings(const Options& options) {
   layer.transport = options.text("transport");
   layer.presum = options.text("combine") == "presum";
   layer.node_queue = options.text("node-queue") == "on";
+  layer.wire = comm::wire_type_from(options.text("wire"));
+  layer.stages = static_cast<int>(options.integer("stages"));
   layer.chunk_tokens = options.integer("chunk-tokens");
   layer.threads = static_cast<int>(options.integer("threads-per-rank"));
   layer.isa = experts::isa_from(options.text("isa"));

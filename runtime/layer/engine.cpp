@@ -4,7 +4,8 @@
 namespace switchyard::runtime {
 
 Engine::Engine(comm::Group& group, const EngineOptions& options)
-    : exchange(comm::make_exchange(group, options.transport)),
+    : choice(comm::choose_exchange(group, options.exchange, options.expected)),
+      exchange(comm::make_exchange(group, choice.options)),
       board(group, options.node_queue && exchange->shares_addresses()),
       ffn(group, options.threads, options.timeline),
       sharers(board.mates() * options.threads),

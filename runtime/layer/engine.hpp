@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/cost.hpp"
 #include "comm/exchange.hpp"
 #include "comm/group.hpp"
 #include "experts/router/router.hpp"
@@ -19,7 +20,8 @@
 namespace switchyard::runtime {
 
 struct EngineOptions {
-  std::string transport = "auto";
+  comm::ExchangeOptions exchange;
+  comm::RoundShape expected{};   ///< of a round, for who chooses the exchange; equal on all ranks
   int threads = 1;               ///< that compute, a rank; changes no bit
   bool node_queue = true;        ///< ranks of a node take each other's tasks, where they can
   Timeline* timeline = nullptr;  ///< told what happens when; outlives the engine; null: nobody
@@ -32,6 +34,7 @@ class Engine {
 
   [[nodiscard]] const EngineOptions& options() const { return options_; }
 
+  comm::ExchangeChoice choice;  ///< of the exchange, and why
   std::unique_ptr<comm::Exchange> exchange;
   WorkBoard board;
   GroupedFfn ffn;

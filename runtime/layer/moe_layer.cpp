@@ -82,12 +82,18 @@ LayerWeights load_together(comm::Group& group, const Engine& engine, const exper
 std::shared_ptr<Engine> engine_or_own(std::shared_ptr<Engine> given, comm::Group& group,
                                       const LayerOptions& options) {
   if (given) return given;
-  return std::make_shared<Engine>(group, EngineOptions{.transport = options.transport,
-                                                       .threads = options.threads,
-                                                       .node_queue = options.node_queue,
-                                                       .timeline = options.timeline});
+  return std::make_shared<Engine>(group, engine_options(options));
 }
 }  // namespace
+
+EngineOptions engine_options(const LayerOptions& options, const comm::RoundShape& expected) {
+  return {
+      .exchange = {.transport = options.transport, .stages = options.stages, .wire = options.wire},
+      .expected = expected,
+      .threads = options.threads,
+      .node_queue = options.node_queue,
+      .timeline = options.timeline};
+}
 
 MoeLayer::MoeLayer(comm::Group& group, const experts::BlockSpec& spec,
                    experts::WeightSource& source, const Placement& placement,

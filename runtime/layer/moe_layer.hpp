@@ -28,6 +28,8 @@ enum class Inject { kNone, kRouter, kPlan, kKernel, kCombine };
 
 struct LayerOptions {
   std::string transport = "auto";
+  int stages = 0;  ///< that an exchange between nodes is cut into; 0: chosen
+  comm::WireType wire = comm::WireType::kFloat32;  ///< of rows between nodes; others give law 1 up
   experts::DType stored = experts::DType::kFloat32;  ///< type of the packed expert weights
   experts::Isa isa = experts::best_isa();
   experts::Math math = experts::Math::kFloat32;  ///< what products are computed in
@@ -40,6 +42,11 @@ struct LayerOptions {
   Inject inject = Inject::kNone;
   Timeline* timeline = nullptr;  ///< told what happens when; outlives the layer; null: nobody
 };
+
+/// What a layer's engine is to be.
+/// @param expected  of a round, for the choice of an exchange; empty: not known
+[[nodiscard]] EngineOptions engine_options(const LayerOptions& options,
+                                           const comm::RoundShape& expected = {});
 
 /// What one rank holds of a layer.
 struct LayerWeights {
@@ -89,6 +96,8 @@ class MoeLayer {
   [[nodiscard]] std::string_view transport() const { return engine_->exchange->name(); }
   /// Ranks of this node take each other's tasks.
   [[nodiscard]] bool shares_work() const { return engine_->board.shared(); }
+  /// Why this exchange, if it was chosen by its cost.
+  [[nodiscard]] const comm::ExchangeChoice& choice() const { return engine_->choice; }
   [[nodiscard]] const LayerStats& stats() const { return stats_; }
   void reset_stats();
   /// Packed weights on this rank.

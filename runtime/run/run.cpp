@@ -98,12 +98,30 @@ Prepared prepare(const RunSettings& settings, int rank, int ranks) {
   return run;
 }
 
+/// For the choice of an exchange: how large a round is, and about how long its experts take.
+comm::RoundShape expected_round(const Prepared& run, int ranks) {
+  // Of one core of the kind this is made for; a wrong guess costs some overlap, and no bit.
+  constexpr double kFlopsPerS = 6e10;
+  constexpr double kBytesPerS = 1e10;
+  const auto& expert = run.block.expert;
+  const std::int64_t largest = share_of(run.tokens, 0, ranks).count;
+  const std::int64_t chunk = run.options.chunk_tokens;
+  const auto rows = static_cast<double>(chunk > 0 ? std::min(chunk, largest) : largest);
+  const auto copies = static_cast<double>(run.block.router.top_k);
+  const double places = static_cast<double>(run.block.router.experts) / ranks;
+  const double weights = 3 * static_cast<double>(expert.hidden * expert.width);
+  const double work_s =
+      std::max(2 * rows * copies * weights / kFlopsPerS, 4 * places * weights / kBytesPerS);
+  return {.rows = rows,
+          .copies = copies,
+          .row_bytes = expert.hidden * std::int64_t{sizeof(float)},
+          .places = places,
+          .work_s = work_s / run.options.threads};
+}
+
 Coordinator load_layers(comm::Group& group, Prepared& run, std::span<const std::int64_t> numbers) {
-  const auto engine =
-      std::make_shared<Engine>(group, EngineOptions{.transport = run.options.transport,
-                                                    .threads = run.options.threads,
-                                                    .node_queue = run.options.node_queue,
-                                                    .timeline = run.options.timeline});
+  const auto engine = std::make_shared<Engine>(
+      group, engine_options(run.options, expected_round(run, group.size())));
   std::vector<std::unique_ptr<MoeLayer>> layers;
   for (std::size_t i = 0; i < run.weights.size(); ++i) {
     LayerOptions options = run.options;
@@ -214,6 +232,13 @@ RunResult describe_run(const Prepared& run, const RunSettings& settings,
   result.router = experts::describe(run.block.router);
   result.transport = coordinator.layer(0).transport();
   result.node_queue = coordinator.layer(0).shares_work();
+  const comm::ExchangeChoice& choice = coordinator.layer(0).choice();
+  result.exchange = choice.why;
+  if (result.transport == "two-level") result.wire = comm::name_of(choice.options.wire);
+  if (result.wire != "float32") {
+    result.invariance =
+        result.wire + " between nodes, " + std::string(comm::bound_of(choice.options.wire));
+  }
   result.isa = experts::name_of(run.options.isa);
   result.weights = experts::name_of(run.options.stored);
   result.math = experts::name_of(run.options.math);
@@ -221,7 +246,8 @@ RunResult describe_run(const Prepared& run, const RunSettings& settings,
   result.routing = settings.routing;
   result.gathers = experts::needs_whole_batch(run.block.router);
   if (run.options.rank_local_rule && experts::needs_whole_batch(run.block.router)) {
-    result.invariance = "capacity over each rank's own tokens";
+    if (!result.invariance.empty()) result.invariance += "; ";
+    result.invariance += "capacity over each rank's own tokens";
   }
   if (run.options.presum) {
     result.invariance += result.invariance.empty() ? "" : "; ";

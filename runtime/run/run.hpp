@@ -30,8 +30,10 @@ struct PhaseResult {
 /// Figures of the counted steps. Equal on every rank; `a step` sums all ranks and layers.
 struct RunResult {
   std::string model;
-  std::string router;     ///< in words
-  std::string transport;  ///< that was taken
+  std::string router;            ///< in words
+  std::string transport;         ///< that was taken
+  std::string exchange;          ///< why, if it was chosen by its cost
+  std::string wire = "float32";  ///< of rows between nodes
   std::string isa;
   std::string weights;     ///< stored type
   std::string math;        ///< that was asked for: float32 or native

@@ -5,7 +5,7 @@
 /// tests/comm/netns.sh. Every result of every round is checked; bytes come from interface counters.
 ///
 ///   cross_bench [--tokens N] [--hidden N] [--compute-ms MS] [--rounds N] [--check] CONFIG...
-///   CONFIG: TRANSPORT[:STAGES[:WIRE]], such as p2p two-level:8 two-level:4:bfloat16
+///   CONFIG: TRANSPORT[:STAGES[:WIRE]], such as auto p2p two-level:8 two-level:4:bfloat16
 ///
 /// Prints the median time of the slowest rank, and bytes that left nodes over those of the plan.
 /// --check: fails where they differ by more than 5 %, or a result is wrong.
@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "comm/collective.hpp"
+#include "comm/cost.hpp"
 #include "comm/exchange.hpp"
 #include "comm/mpi_group.hpp"
 #include "experts/synthetic.hpp"
@@ -284,7 +285,16 @@ int bench(comm::Group& group, const Settings& settings) {
   Bench bench(group, settings);
   std::vector<Contender> contenders;
   for (const std::string& config : settings.configs) {
-    const auto options = options_from(config);
+    const comm::RoundShape shape{.rows = static_cast<double>(settings.tokens),
+                                 .copies = static_cast<double>(settings.top_k),
+                                 .row_bytes = settings.hidden * 4,
+                                 .places = static_cast<double>(settings.experts) / group.size(),
+                                 .work_s = settings.compute_ms / 1e3};
+    const auto choice = comm::choose_exchange(group, options_from(config), shape);
+    if (group.rank() == 0 && !choice.why.empty()) {
+      std::printf("%s: %s\n", config.c_str(), choice.why.c_str());
+    }
+    const auto options = choice.options;
     contenders.push_back({.name = config,
                           .wire = options.wire,
                           .exchange = comm::make_exchange(group, options),
