@@ -18,14 +18,24 @@ inline constexpr std::int64_t kGroupBytes = kColumns * 4 + kGroup * kColumns;
 /// scale * (254 * first + second), and neither plane holds -128.
 inline constexpr std::int32_t kPlaneRadix = 254;
 
+/// Where byte x of a packed row r is: at r * row_stride + x; or, in tiles of up to 16 rows x 64
+/// bytes one behind the other, at r / 16 * block_stride + x / 64 * tile_bytes + r % 16 * 64 + x
+/// % 64.
+struct Layout {
+  std::int64_t row_stride = 0;
+  std::int64_t tile_bytes = 0;  ///< 0: no tiles
+  std::int64_t block_stride = 0;
+};
+
 /// sums[r][c] += rows[r] . column c, over a run of inputs that starts and, but for the last one of
 /// a panel, ends at a multiple of 128.
 struct Block {
   const std::byte* panel = nullptr;  ///< where the run starts in a panel of 32 columns
-  const std::byte* rows = nullptr;   ///< packed row 0, where the run starts in it
-  const std::byte* notes = nullptr;  ///< int8: of row 0 and the first group: scale, -128 * sum
-  std::int64_t row_stride = 0;       ///< bytes from row to row, notes too; a multiple of 64
+  const std::byte* rows = nullptr;   ///< where the run starts in packed row 0
+  Layout layout;
   std::int64_t second_plane = 0;     ///< int8: bytes from the first plane to the second; 0: none
+  const std::byte* notes = nullptr;  ///< int8: of row 0 and the first group: scale, -128 * sum
+  std::int64_t notes_stride = 0;     ///< bytes from row to row
   std::int64_t num_rows = 0;
   std::int64_t depth = 0;  ///< inputs of the run
   bool first = false;      ///< the sums start at 0
@@ -35,15 +45,17 @@ struct Block {
   std::int64_t fetch_bytes = 0;
 };
 
-/// Rows on their way into the packed form, or out of sums.
+/// Rows on their way into the packed form.
 struct Rows {
   const float* const* rows = nullptr;
   const float* gates = nullptr;  ///< one a row, or none
   std::int64_t num_rows = 0;
   std::int64_t depth = 0;
-  std::byte* packed = nullptr;  ///< [num_rows rounded up to 16] rows
-  std::int64_t row_stride = 0;  ///< bytes
-  bool two_planes = false;      ///< int8
+  std::byte* packed = nullptr;  ///< room for a multiple of 16 rows
+  Layout layout;
+  std::int64_t second_plane = 0;  ///< as in Block
+  std::byte* notes = nullptr;
+  std::int64_t notes_stride = 0;
 };
 
 /// One way to make products, with the instructions it needs.
@@ -52,8 +64,9 @@ struct Kernels {
   const char* engine =
       nullptr;  ///< of the instructions: as name, or "amx-int8", "avx512-vnni", ...
   std::int64_t element_bytes = 0;     ///< of a packed row: 2 (bfloat16), 1 (int8), 4 (float32)
-  std::int64_t group_note_bytes = 0;  ///< behind a packed row, a group: 8 (int8), or none
+  std::int64_t group_note_bytes = 0;  ///< of a row and group: 8 (int8), or none
   std::int64_t rows_a_block = 0;      ///< up to here a panel is gone through only once
+  bool tiles = false;                 ///< rows are packed in tiles
   void (*begin)(std::int64_t num_rows) = nullptr;  ///< before the first accumulate of a thread
   void (*end)() = nullptr;                         ///< after the last
   /// Each row times its gate, rounded to what the products take; inputs past the depth are 0.

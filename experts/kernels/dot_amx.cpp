@@ -67,8 +67,9 @@ struct Int8 {
 /// 64 bytes of inputs: loads first, because a core that shares its tiles with a sibling thread does
 /// not overlap a load with the products in front of it.
 template <class Type, bool kLower>
-[[gnu::always_inline]] inline void step(const std::byte* rows, std::int64_t stride,
+[[gnu::always_inline]] inline void step(const std::byte* rows, std::int64_t next_block,
                                         const std::byte* weights) {
+  constexpr std::int64_t stride = 64;
   asm volatile(
       "tileloadd (%[rows], %[stride], 1), %%tmm4\n\t"
       "tileloadd (%[weights], %[step], 1), %%tmm6\n\t"
@@ -79,7 +80,7 @@ template <class Type, bool kLower>
   if constexpr (kLower) {
     asm volatile("tileloadd (%[rows], %[stride], 1), %%tmm5"
                  :
-                 : [rows] "r"(rows + kTileRows * stride), [stride] "r"(stride)
+                 : [rows] "r"(rows + next_block), [stride] "r"(stride)
                  : "memory");
   }
   Type::multiply_upper();
@@ -125,7 +126,9 @@ constexpr std::int64_t kBfloat16Depth = 32;  ///< inputs of a tile
 template <bool kLower>
 [[gnu::noinline]] void bfloat16_rows(const Block& b, std::int64_t first_row, const std::byte* rest,
                                      Streams ahead) {
-  const std::byte* rows = b.rows + first_row * b.row_stride;
+  const std::byte* rows = b.rows + first_row / kTileRows * b.layout.block_stride;
+  const std::int64_t next_block = b.layout.block_stride;
+  const std::int64_t tile = b.layout.tile_bytes;
   const std::byte* weights = b.panel;
   float* sums = b.sums + first_row * b.sums_stride;
   const std::int64_t sums_stride = b.sums_stride * std::int64_t{sizeof(float)};
@@ -135,11 +138,11 @@ template <bool kLower>
     load_sums<kLower>(sums, sums_stride);
   }
   const std::int64_t steps = b.depth / kBfloat16Depth;
-  for (std::int64_t s = 0; s < steps; ++s, rows += 64, weights += 2 * kTileBytes) {
-    step<Bfloat16, kLower>(rows, b.row_stride, weights);
+  for (std::int64_t s = 0; s < steps; ++s, rows += tile, weights += 2 * kTileBytes) {
+    step<Bfloat16, kLower>(rows, next_block, weights);
     ahead.fetch();
   }
-  if (rest != nullptr) step<Bfloat16, kLower>(rows, b.row_stride, rest);
+  if (rest != nullptr) step<Bfloat16, kLower>(rows, next_block, rest);
   store_sums<kLower>(sums, sums_stride);
 }
 
@@ -201,21 +204,23 @@ template <bool kLower>
 [[gnu::noinline]] void int8_rows(const Block& b, std::int64_t first_row, std::int64_t num_rows,
                                  Streams ahead) {
   alignas(64) std::int32_t products[2][2 * kProducts];  // they take turns
-  const std::byte* rows = b.rows + first_row * b.row_stride;
+  const std::byte* rows = b.rows + first_row / kTileRows * b.layout.block_stride;
+  const std::int64_t next_block = b.layout.block_stride;
+  const std::int64_t tile = b.layout.tile_bytes;
   const std::byte* weights = b.panel + kGroupBytes - kGroup * kColumns;
   const std::int64_t groups = (b.depth + kGroup - 1) / kGroup;
-  for (std::int64_t g = 0; g < groups; ++g, rows += kGroup, weights += kGroupBytes) {
+  for (std::int64_t g = 0; g < groups; ++g, rows += 2 * tile, weights += kGroupBytes) {
     std::int32_t* out = products[g % 2];
     zero_sums<kLower>();
-    step<Int8, kLower>(rows, b.row_stride, weights);
+    step<Int8, kLower>(rows, next_block, weights);
     ahead.fetch();
-    step<Int8, kLower>(rows + 64, b.row_stride, weights + 2 * kTileBytes);
+    step<Int8, kLower>(rows + tile, next_block, weights + 2 * kTileBytes);
     store_sums<kLower>(out, kColumns * 4);
     if (b.second_plane != 0) {
       const std::byte* second = rows + b.second_plane;
       zero_sums<kLower>();
-      step<Int8, kLower>(second, b.row_stride, weights);
-      step<Int8, kLower>(second + 64, b.row_stride, weights + 2 * kTileBytes);
+      step<Int8, kLower>(second, next_block, weights);
+      step<Int8, kLower>(second + tile, next_block, weights + 2 * kTileBytes);
       store_sums<kLower>(out + kProducts, kColumns * 4);
     }
     if (g > 0) scale_rows(b, g - 1, first_row, num_rows, products[(g + 1) % 2]);
@@ -240,12 +245,27 @@ void accumulate_int8(const Block& b) {
 }  // namespace
 
 Kernels amx_bfloat16() {
-  return {"amx-bf16",    "amx-bf16",         2, 0, 2 * kTileRows, begin, end,
-          pack_bfloat16, accumulate_bfloat16};
+  return {.name = "amx-bf16",
+          .engine = "amx-bf16",
+          .element_bytes = 2,
+          .rows_a_block = 2 * kTileRows,
+          .tiles = true,
+          .begin = begin,
+          .end = end,
+          .pack_rows = pack_bfloat16,
+          .accumulate = accumulate_bfloat16};
 }
 Kernels amx_int8() {
-  return {"int8", "amx-int8", 1,         sizeof(Note),   2 * kTileRows,
-          begin,  end,        pack_int8, accumulate_int8};
+  return {.name = "int8",
+          .engine = "amx-int8",
+          .element_bytes = 1,
+          .group_note_bytes = sizeof(Note),
+          .rows_a_block = 2 * kTileRows,
+          .tiles = true,
+          .begin = begin,
+          .end = end,
+          .pack_rows = pack_int8,
+          .accumulate = accumulate_int8};
 }
 }  // namespace switchyard::experts::dot
 #endif

@@ -29,8 +29,8 @@ struct Bytes {
         sums[i.value / 4][i.value % 4] = _mm256_setzero_si256();
       });
       const auto add_plane = [&](std::int64_t plane) __attribute__((always_inline)) {
-        const RowPointers<kRows> rows(b.rows + first_row * b.row_stride + g * kGroup + plane,
-                                      b.row_stride);
+        const RowPointers<kRows> rows(b.rows + first_row * b.layout.row_stride + g * kGroup + plane,
+                                      b.layout.row_stride);
         const std::byte* weights = panel + kColumns * 4;
         for (std::int64_t k = 0; k < kGroup / 4; ++k, weights += 128) {
           if (k % 8 == 0) ahead.fetch();
@@ -105,8 +105,8 @@ struct Chain {
         low[r.value] = first ? _mm256_setzero_ps() : _mm256_load_ps(at);
         high[r.value] = first ? _mm256_setzero_ps() : _mm256_load_ps(at + 8);
       });
-      const RowPointers<kRows> rows(b.rows + first_row * b.row_stride + first_input * 4,
-                                    b.row_stride);
+      const RowPointers<kRows> rows(b.rows + first_row * b.layout.row_stride + first_input * 4,
+                                    b.layout.row_stride);
       const float* weights = wide + half * 16;
       for (std::int64_t k = 0; k < depth; ++k, weights += kColumns) {
         const __m256 w = _mm256_load_ps(weights);
@@ -128,19 +128,25 @@ struct Chain {
 }  // namespace
 
 Kernels avx2_int8() {
-  return {"int8",           "avx2",         1,         sizeof(Note),           2,
-          nothing_to_begin, nothing_to_end, pack_int8, each_rows<Bytes, 2, 32>};
+  return {.name = "int8",
+          .engine = "avx2",
+          .element_bytes = 1,
+          .group_note_bytes = sizeof(Note),
+          .rows_a_block = 2,
+          .begin = nothing_to_begin,
+          .end = nothing_to_end,
+          .pack_rows = pack_int8,
+          .accumulate = each_rows<Bytes, 2, 32>};
 }
 Kernels avx2_widened_int8() {
-  return {"float32",
-          "avx2",
-          4,
-          0,
-          6,
-          nothing_to_begin,
-          nothing_to_end,
-          pack_float32,
-          accumulate_widened<Chain, 6, widen_int8, kGroupBytes>};
+  return {.name = "float32",
+          .engine = "avx2",
+          .element_bytes = 4,
+          .rows_a_block = 6,
+          .begin = nothing_to_begin,
+          .end = nothing_to_end,
+          .pack_rows = pack_float32,
+          .accumulate = accumulate_widened<Chain, 6, widen_int8, kGroupBytes>};
 }
 }  // namespace switchyard::experts::dot
 #endif

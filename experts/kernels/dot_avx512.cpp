@@ -25,9 +25,9 @@ struct Bytes {
       unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
         low[r.value] = high[r.value] = _mm512_setzero_si512();
       });
-      const auto add_plane = [&](std::int64_t plane) __attribute__((always_inline)) {
-        const RowPointers<kRows> rows(b.rows + first_row * b.row_stride + g * kGroup + plane,
-                                      b.row_stride);
+      const std::byte* plane = b.rows + first_row * b.layout.row_stride + g * kGroup;
+      for (bool more = b.second_plane != 0;; more = false) {
+        const RowPointers<kRows> rows(plane, b.layout.row_stride);
         const std::byte* weights = panel + kColumns * 4;
         for (std::int64_t k = 0; k < kGroup / 4; ++k, weights += 128) {
           if (k % 8 == 0) ahead.fetch();
@@ -39,15 +39,15 @@ struct Bytes {
             high[r.value] = _mm512_dpbusd_epi32(high[r.value], v, x);
           });
         }
-      };
-      add_plane(0);
-      if (b.second_plane != 0) {
+        if (!more) break;
         static_assert(kPlaneRadix == 256 - 2);
-        unrolled<2 * kRows>([&](auto i) __attribute__((always_inline)) {
-          __m512i& sum = i.value < kRows ? low[i.value % kRows] : high[i.value % kRows];
-          sum = _mm512_sub_epi32(_mm512_slli_epi32(sum, 8), _mm512_add_epi32(sum, sum));
+        unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+          const __m512i p = low[r.value];
+          const __m512i q = high[r.value];
+          low[r.value] = _mm512_sub_epi32(_mm512_slli_epi32(p, 8), _mm512_add_epi32(p, p));
+          high[r.value] = _mm512_sub_epi32(_mm512_slli_epi32(q, 8), _mm512_add_epi32(q, q));
         });
-        add_plane(b.second_plane);
+        plane += b.second_plane;
       }
       unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
         const __m512i down = _mm512_set1_epi32(note_of(b, first_row + r.value, g).offset);
@@ -108,8 +108,8 @@ struct Chain {
       low[r.value] = first ? _mm512_setzero_ps() : _mm512_load_ps(at);
       high[r.value] = first ? _mm512_setzero_ps() : _mm512_load_ps(at + 16);
     });
-    const RowPointers<kRows> rows(b.rows + first_row * b.row_stride + first_input * 4,
-                                  b.row_stride);
+    const RowPointers<kRows> rows(b.rows + first_row * b.layout.row_stride + first_input * 4,
+                                  b.layout.row_stride);
     const float* weights = wide;
     for (std::int64_t k = 0; k < depth; ++k, weights += kColumns) {
       const __m512 w = _mm512_load_ps(weights);
@@ -130,19 +130,25 @@ struct Chain {
 }  // namespace
 
 Kernels avx512_int8() {
-  return {"int8",    "avx512-vnni",           1, sizeof(Note), 12, nothing_to_begin, nothing_to_end,
-          pack_int8, each_rows<Bytes, 12, 32>};
+  return {.name = "int8",
+          .engine = "avx512-vnni",
+          .element_bytes = 1,
+          .group_note_bytes = sizeof(Note),
+          .rows_a_block = 12,
+          .begin = nothing_to_begin,
+          .end = nothing_to_end,
+          .pack_rows = pack_int8,
+          .accumulate = each_rows<Bytes, 12, 32>};
 }
 Kernels avx512_widened_int8() {
-  return {"float32",
-          "avx512",
-          4,
-          0,
-          12,
-          nothing_to_begin,
-          nothing_to_end,
-          pack_float32,
-          accumulate_widened<Chain, 12, widen_int8, kGroupBytes>};
+  return {.name = "float32",
+          .engine = "avx512",
+          .element_bytes = 4,
+          .rows_a_block = 12,
+          .begin = nothing_to_begin,
+          .end = nothing_to_end,
+          .pack_rows = pack_float32,
+          .accumulate = accumulate_widened<Chain, 12, widen_int8, kGroupBytes>};
 }
 }  // namespace switchyard::experts::dot
 #endif

@@ -25,7 +25,7 @@ struct Pairs {
       high[r.value] = b.first ? _mm512_setzero_ps() : _mm512_load_ps(at + 16);
     });
     const std::byte* weights = b.panel;
-    const RowPointers<kRows> rows(b.rows + first_row * b.row_stride, b.row_stride);
+    const RowPointers<kRows> rows(b.rows + first_row * b.layout.row_stride, b.layout.row_stride);
     const std::int64_t pairs = (b.depth + 1) / 2;
     for (std::int64_t k = 0; k < pairs; ++k, weights += 128) {
       if (k % 16 == 0) ahead.fetch();
@@ -47,8 +47,14 @@ struct Pairs {
 }  // namespace
 
 Kernels avx512_bfloat16() {
-  return {"avx512-bf16", "avx512-bf16",           2, 0, 12, nothing_to_begin, nothing_to_end,
-          pack_bfloat16, each_rows<Pairs, 12, 32>};
+  return {.name = "avx512-bf16",
+          .engine = "avx512-bf16",
+          .element_bytes = 2,
+          .rows_a_block = 12,
+          .begin = nothing_to_begin,
+          .end = nothing_to_end,
+          .pack_rows = pack_bfloat16,
+          .accumulate = each_rows<Pairs, 12, 32>};
 }
 }  // namespace switchyard::experts::dot
 #endif

@@ -25,6 +25,9 @@ constexpr std::int64_t kRowsInCache = 1280 * 1024;
 constexpr std::int64_t kRunBytes = 64 * 1024;
 constexpr std::int64_t kSharedRunBytes = 16 * 1024;
 
+/// Rows of a tile; kernels without tiles get room for a multiple of it too.
+constexpr std::int64_t kTileRows = 16;
+
 constexpr std::int64_t round_up(std::int64_t value, std::int64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
@@ -34,9 +37,38 @@ std::int64_t offset_in_panel(DType stored, std::int64_t input) {
   return panel_stride(input, stored);
 }
 
-std::int64_t middle_stride(const ExpertSpec& spec, const dot::Kernels& dots) {
-  const std::int64_t element = dots.element_bytes == 2 ? 2 : 4;
-  return round_up(spec.width * element, 64) + 64;  // rows do not fall on the same cache sets
+/// Packed rows of some length: where they lie and how much room they take.
+struct Packing {
+  dot::Layout layout;
+  std::int64_t bytes = 0;
+  [[nodiscard]] std::int64_t at(std::int64_t row, std::int64_t x) const {
+    if (layout.tile_bytes == 0) return row * layout.row_stride + x;
+    return row / kTileRows * layout.block_stride + x / 64 * layout.tile_bytes +
+           row % kTileRows * 64 + x % 64;
+  }
+};
+/// A line more than the rows need keeps them off the same cache sets.
+Packing packing_of(std::int64_t num_rows, std::int64_t row_bytes, bool tiles) {
+  Packing made;
+  const std::int64_t padded = round_up(num_rows, kTileRows);
+  const std::int64_t lines = (row_bytes + 63) / 64;
+  if (tiles) {
+    made.layout.tile_bytes = 64 * std::min(num_rows, kTileRows);
+    made.layout.block_stride = lines * made.layout.tile_bytes + 64;
+    made.bytes = padded / kTileRows * made.layout.block_stride;
+  } else {
+    made.layout.row_stride = (lines + 1) * 64;
+    made.bytes = padded * made.layout.row_stride;
+  }
+  return made;
+}
+
+std::int64_t middle_element(const dot::Kernels& dots) {
+  return dots.element_bytes == 2 ? 2 : 4;
+}
+Packing middle_packing(const ExpertSpec& spec, const dot::Kernels& dots, std::int64_t num_rows) {
+  const bool tiles = dots.tiles && middle_element(dots) == 2;
+  return packing_of(num_rows, spec.width * middle_element(dots), tiles);
 }
 
 /// Runs of rows, as few as allowed and of about the same size.
@@ -87,12 +119,19 @@ void store_middle(const float* values, std::int64_t count, std::int64_t element,
 
 /// Rows that go through together, and the room for them.
 struct DotNetwork::Batch {
-  std::int64_t num_rows = 0;
-  std::int64_t stride = 0;       ///< of packed rows
-  std::byte* packed = nullptr;   ///< [num_rows rounded up to 16][stride]
-  const std::byte* x = nullptr;  ///< rows to be multiplied: packed, or a middle that can be read
-  std::int64_t x_stride = 0;
-  float* sums = nullptr;  ///< [num_rows rounded up to 16][32 * most panels]
+  Batch(const DotNetwork& network, std::int64_t rows, AlignedBuffer& scratch, std::int64_t most)
+      : num_rows(rows) {
+    sums = scratch.as<float>();
+    notes = scratch.as<std::byte>() + most * kMostPanels * kColumns * std::int64_t{sizeof(float)};
+    room = notes + most * network.notes_stride();
+  }
+  std::int64_t num_rows;
+  float* sums;                   ///< [num_rows rounded up to 16][32 * most panels]
+  std::byte* notes;              ///< [num_rows][notes_stride]
+  std::byte* room;               ///< for packed rows
+  const std::byte* x = nullptr;  ///< rows to be multiplied
+  Packing packing;               ///< of x
+  std::int64_t second_plane = 0;
 };
 
 /// Products over some panels; `finish(i)` has the sums of panel i, [num_rows][sums_stride].
@@ -102,27 +141,32 @@ struct DotNetwork::Work {
   const std::byte* const* panels = nullptr;  ///< of these
   const std::byte* const* later = nullptr;   ///< [num_panels] to fetch at the end, each or none
   std::int64_t later_bytes = 0;
-  bool two_planes = false;
 };
 
 std::int64_t DotNetwork::middle_bytes(const ExpertSpec& spec, const dot::Kernels& dots,
                                       std::int64_t num_rows) {
-  return round_up(num_rows, 16) * middle_stride(spec, dots);
+  return middle_packing(spec, dots, num_rows).bytes;
 }
 
-std::int64_t DotNetwork::row_stride(std::int64_t depth, bool two_planes) const {
-  const std::int64_t groups = (depth + dot::kGroup - 1) / dot::kGroup;
-  std::int64_t inputs = dots_.element_bytes == 1 ? groups * dot::kGroup : depth;
-  if (two_planes) inputs *= 2;
-  return round_up(inputs * dots_.element_bytes + groups * dots_.group_note_bytes, 64) + 64;
+std::int64_t DotNetwork::notes_stride() const {
+  const std::int64_t groups = panels_for(std::max(spec_.hidden, spec_.width), dot::kGroup);
+  return round_up(groups * dots_.group_note_bytes, 64);
 }
 
-std::int64_t DotNetwork::scratch_bytes(std::int64_t num_rows, bool middle_too) const {
-  const std::int64_t padded = round_up(num_rows, 16);
+/// Of a plane of packed rows: whole lines, and whole groups where they have scales.
+std::int64_t DotNetwork::plane_bytes(std::int64_t depth) const {
+  return round_up(depth * dots_.element_bytes, dots_.element_bytes == 1 ? dot::kGroup : 64);
+}
+
+std::int64_t DotNetwork::packed_bytes(std::int64_t num_rows) const {
   const std::int64_t longest =
-      std::max(row_stride(spec_.hidden, false), row_stride(spec_.width, two_planes()));
-  return padded * (longest + kMostPanels * kColumns * std::int64_t{sizeof(float)}) +
-         (middle_too ? middle_bytes(spec_, dots_, num_rows) : 0);
+      std::max(plane_bytes(spec_.hidden), plane_bytes(spec_.width) * (two_planes() ? 2 : 1));
+  return packing_of(num_rows, longest, dots_.tiles).bytes;
+}
+
+std::int64_t DotNetwork::scratch_bytes(std::int64_t most, bool middle_too) const {
+  return most * (kMostPanels * kColumns * std::int64_t{sizeof(float)} + notes_stride()) +
+         packed_bytes(most) + (middle_too ? middle_bytes(spec_, dots_, most) : 0);
 }
 
 void DotNetwork::products(const Batch& batch, const Work& work) const {
@@ -132,17 +176,16 @@ void DotNetwork::products(const Batch& batch, const Work& work) const {
       std::max<std::int64_t>(1, stride / (once ? kRunBytes : kSharedRunBytes));
   const std::int64_t run = round_up((work.depth + runs - 1) / runs, dot::kGroup);
   dot::Block b;
-  b.row_stride = batch.x_stride;
+  b.layout = batch.packing.layout;
+  b.second_plane = batch.second_plane;
+  b.notes_stride = notes_stride();
   b.num_rows = batch.num_rows;
   b.sums_stride = work.num_panels * kColumns;
-  const std::int64_t plane = round_up(work.depth, dot::kGroup);
-  const std::int64_t notes = dots_.element_bytes == 1 ? (work.two_planes ? 2 : 1) * plane : 0;
-  if (work.two_planes) b.second_plane = plane;
   for (std::int64_t k = 0; k < work.depth; k += run) {
     const std::int64_t next = k + run;
     const std::int64_t at = offset_in_panel(stored_, k);
-    b.rows = batch.x + k * dots_.element_bytes;
-    b.notes = batch.x + notes + k / dot::kGroup * dots_.group_note_bytes;
+    b.rows = batch.x + batch.packing.at(0, k * dots_.element_bytes);
+    b.notes = batch.notes + k / dot::kGroup * dots_.group_note_bytes;
     b.depth = std::min(run, work.depth - k);
     b.first = k == 0;
     for (std::int64_t i = 0; i < work.num_panels; ++i) {
@@ -168,9 +211,9 @@ void DotNetwork::up(const Batch& batch, std::int64_t first_part, std::int64_t en
   const std::int64_t width = gated ? kHalf : kColumns;
   const std::int64_t stride = panel_stride(spec_.hidden, stored_);
   const std::int64_t a_part = gated ? 2 : 1;
-  const std::int64_t most = batch.num_rows <= dots_.rows_a_block             ? 1
-                            : batch.num_rows * batch.x_stride > kRowsInCache ? kMostPanels
-                                                                             : kFewPanels;
+  const std::int64_t most = batch.num_rows <= dots_.rows_a_block ? 1
+                            : batch.packing.bytes > kRowsInCache ? kMostPanels
+                                                                 : kFewPanels;
   const std::int64_t parts_at_once =
       std::max<std::int64_t>(1, most / (a_part + (trilinear ? 1 : 0)));
   const std::int64_t num_panels = panels_for(spec_.width, width);
@@ -181,8 +224,8 @@ void DotNetwork::up(const Batch& batch, std::int64_t first_part, std::int64_t en
   product.act = act_;
   product.alpha = spec_.swiglu_alpha;
   product.limit = spec_.swiglu_limit;
-  const std::int64_t element = dots_.element_bytes == 2 ? 2 : 4;
-  const std::int64_t out_stride = middle_stride(spec_, dots_);
+  const std::int64_t element = middle_element(dots_);
+  const Packing rows_out = middle_packing(spec_, dots_, batch.num_rows);
 
   /// Panels of parts [first, ...): those of the unit, then the linear ones.
   std::array<const std::byte*, kMostPanels> panels{};
@@ -207,7 +250,7 @@ void DotNetwork::up(const Batch& batch, std::int64_t first_part, std::int64_t en
     } else {
       later[0] = next;
     }
-    products(batch, {spec_.hidden, count, panels.data(), later.data(), stride, false});
+    products(batch, {spec_.hidden, count, panels.data(), later.data(), stride});
     const std::int64_t sums_stride = count * kColumns;
     const std::int64_t first_panel = first * a_part;
     const std::int64_t unit_panels = std::min(last * a_part, num_panels) - first_panel;
@@ -224,13 +267,14 @@ void DotNetwork::up(const Batch& batch, std::int64_t first_part, std::int64_t en
         for (std::int64_t c = 0; factor != nullptr && c < valid; ++c) {
           row[c] *= factor[r * sums_stride + c];
         }
-        store_middle(row, valid, element, middle + r * out_stride + output * element);
+        store_middle(row, valid, element, middle + rows_out.at(r, output * element));
       }
     }
-    if (last * kColumns < spec_.width) continue;
-    for (std::int64_t r = 0; r < batch.num_rows; ++r) {  // what tiles read past the last output
-      const std::int64_t used = spec_.width * element;
-      std::memset(middle + r * out_stride + used, 0, static_cast<std::size_t>(out_stride - used));
+    const std::int64_t filled = spec_.width * element % 64;
+    if (last * kColumns < spec_.width || element != 2 || filled == 0) continue;
+    for (std::int64_t r = 0; r < batch.num_rows; ++r) {  // what is read past the last output
+      std::memset(middle + rows_out.at(r, spec_.width * element), 0,
+                  static_cast<std::size_t>(64 - filled));
     }
   }
 }
@@ -238,9 +282,9 @@ void DotNetwork::up(const Batch& batch, std::int64_t first_part, std::int64_t en
 void DotNetwork::down(const Batch& batch, std::int64_t first_part, std::int64_t end_part,
                       float* const* results, const std::byte* next) const {
   const std::int64_t stride = panel_stride(spec_.width, stored_);
-  const std::int64_t most = batch.num_rows <= dots_.rows_a_block             ? 1
-                            : batch.num_rows * batch.x_stride > kRowsInCache ? kMostPanels
-                                                                             : kFewPanels;
+  const std::int64_t most = batch.num_rows <= dots_.rows_a_block ? 1
+                            : batch.packing.bytes > kRowsInCache ? kMostPanels
+                                                                 : kFewPanels;
   panel::Product product;
   product.bias = panels_.down_bias;
   product.outputs = spec_.hidden;
@@ -256,7 +300,7 @@ void DotNetwork::down(const Batch& batch, std::int64_t first_part, std::int64_t 
           first + most + i < end_part ? panels_.down + (first + most + i) * stride : nullptr;
     }
     if (first + most >= end_part) later[0] = next;
-    products(batch, {spec_.width, count, panels.data(), later.data(), stride, two_planes()});
+    products(batch, {spec_.width, count, panels.data(), later.data(), stride});
     const std::int64_t sums_stride = count * kColumns;
     const std::int64_t output = first * kColumns;
     const auto valid =
@@ -270,16 +314,27 @@ void DotNetwork::down(const Batch& batch, std::int64_t first_part, std::int64_t 
   }
 }
 
-void DotNetwork::pack(const Batch& batch, const float* const* rows, const float* gates,
+void DotNetwork::pack(Batch& batch, const float* const* rows, const float* gates,
                       std::int64_t depth, bool planes) const {
-  dots_.pack_rows({rows, gates, batch.num_rows, depth, batch.packed, batch.x_stride, planes});
+  const std::int64_t plane = plane_bytes(depth);
+  batch.packing = packing_of(batch.num_rows, planes ? 2 * plane : plane, dots_.tiles);
+  batch.second_plane = planes ? batch.packing.at(0, plane) : 0;
+  batch.x = batch.room;
+  dots_.pack_rows({rows, gates, batch.num_rows, depth, batch.room, batch.packing.layout,
+                   batch.second_plane, batch.notes, notes_stride()});
 }
 
-void DotNetwork::pack_middle(const Batch& batch, const std::byte* middle) const {
+/// Makes the middle the rows to be multiplied: as it stands, or packed again.
+void DotNetwork::take_middle(Batch& batch, const std::byte* middle) const {
+  const Packing packing = middle_packing(spec_, dots_, batch.num_rows);
+  if (middle_element(dots_) == 2) {
+    batch.x = middle;
+    batch.packing = packing;
+    return;
+  }
   std::array<const float*, kRowsAtOnce> rows{};
   for (std::int64_t r = 0; r < batch.num_rows; ++r) {
-    rows[static_cast<std::size_t>(r)] =
-        reinterpret_cast<const float*>(middle + r * middle_stride(spec_, dots_));
+    rows[static_cast<std::size_t>(r)] = reinterpret_cast<const float*>(middle + packing.at(r, 0));
   }
   pack(batch, rows.data(), nullptr, spec_.width, two_planes());
 }
@@ -289,17 +344,13 @@ void DotNetwork::run_up(std::span<const float* const> rows, std::span<const floa
                         AlignedBuffer& scratch) const {
   const Runs runs(rows.size());
   scratch.ensure(static_cast<std::size_t>(scratch_bytes(runs.most, false)));
+  const Packing whole = middle_packing(spec_, dots_, runs.total);
   runs.each([&](std::int64_t first, std::int64_t count) {
-    Batch batch;
-    batch.num_rows = count;
-    batch.sums = scratch.as<float>();
-    batch.packed = scratch.as<std::byte>() + round_up(runs.most, 16) * kMostPanels * kColumns * 4;
-    batch.x = batch.packed;
-    batch.x_stride = row_stride(spec_.hidden, false);
+    Batch batch(*this, count, scratch, runs.most);
     const Begun begun(dots_, count);
     pack(batch, rows.data() + first, gates.empty() ? nullptr : gates.data() + first, spec_.hidden,
          false);
-    up(batch, first_part, end_part, middle + first * middle_stride(spec_, dots_), nullptr);
+    up(batch, first_part, end_part, middle + whole.at(first, 0), nullptr);
   });
 }
 
@@ -308,21 +359,11 @@ void DotNetwork::run_down(std::int64_t num_rows, const std::byte* middle, std::i
                           AlignedBuffer& scratch) const {
   const Runs runs(static_cast<std::size_t>(num_rows));
   scratch.ensure(static_cast<std::size_t>(scratch_bytes(runs.most, false)));
+  const Packing whole = middle_packing(spec_, dots_, runs.total);
   runs.each([&](std::int64_t first, std::int64_t count) {
-    Batch batch;
-    batch.num_rows = count;
-    batch.sums = scratch.as<float>();
-    batch.packed = scratch.as<std::byte>() + round_up(runs.most, 16) * kMostPanels * kColumns * 4;
-    const std::byte* rows = middle + first * middle_stride(spec_, dots_);
+    Batch batch(*this, count, scratch, runs.most);
     const Begun begun(dots_, count);
-    if (dots_.element_bytes == 2) {
-      batch.x = rows;
-      batch.x_stride = middle_stride(spec_, dots_);
-    } else {
-      batch.x = batch.packed;
-      batch.x_stride = row_stride(spec_.width, two_planes());
-      pack_middle(batch, rows);
-    }
+    take_middle(batch, middle + whole.at(first, 0));
     down(batch, first_part, end_part, results.data() + first, nullptr);
   });
 }
@@ -333,26 +374,15 @@ void DotNetwork::run(std::span<const float* const> rows, std::span<const float> 
   scratch.ensure(static_cast<std::size_t>(scratch_bytes(runs.most, true)));
   const std::int64_t up_parts = (spec_.width + kColumns - 1) / kColumns;
   const std::int64_t down_parts = (spec_.hidden + kColumns - 1) / kColumns;
+  std::byte* middle = scratch.as<std::byte>() + scratch_bytes(runs.most, false);
   runs.each([&](std::int64_t first, std::int64_t count) {
-    Batch batch;
-    batch.num_rows = count;
-    batch.sums = scratch.as<float>();
-    batch.packed = scratch.as<std::byte>() + round_up(runs.most, 16) * kMostPanels * kColumns * 4;
-    batch.x = batch.packed;
-    batch.x_stride = row_stride(spec_.hidden, false);
-    std::byte* middle = scratch.as<std::byte>() + scratch_bytes(runs.most, false);
+    Batch batch(*this, count, scratch, runs.most);
     const Begun begun(dots_, count);
     fetch(panels_.up, std::min(kRunBytes / 2, panel_stride(spec_.hidden, stored_)));
     pack(batch, rows.data() + first, gates.empty() ? nullptr : gates.data() + first, spec_.hidden,
          false);
     up(batch, 0, up_parts, middle, panels_.down);
-    if (dots_.element_bytes == 2) {
-      batch.x = middle;
-      batch.x_stride = middle_stride(spec_, dots_);
-    } else {
-      batch.x_stride = row_stride(spec_.width, two_planes());
-      pack_middle(batch, middle);
-    }
+    take_middle(batch, middle);
     const bool more = first + count < runs.total;
     down(batch, 0, down_parts, results.data() + first, more ? panels_.up : nullptr);
   });

@@ -23,8 +23,8 @@ struct ExpertPanels {
   const float* down_bias = nullptr;
 };
 
-/// Parts are those of PackedExpert. The middle is [rows][middle_stride] bytes: bfloat16, or float32
-/// where the second product has scales of its own to find.
+/// Parts are those of PackedExpert. The middle is packed rows of bfloat16, or float32 rows where
+/// the second product has scales of its own to find.
 class DotNetwork {
  public:
   DotNetwork(const ExpertSpec& spec, DType stored, const ExpertPanels& panels,
@@ -50,16 +50,18 @@ class DotNetwork {
   /// The middle has far larger values than most of its own: in 8 bits with a scale for 128 of
   /// them it would cost more than everything else together.
   [[nodiscard]] bool two_planes() const { return dots_.element_bytes == 1; }
-  [[nodiscard]] std::int64_t row_stride(std::int64_t depth, bool two_planes) const;
+  [[nodiscard]] std::int64_t notes_stride() const;
+  [[nodiscard]] std::int64_t plane_bytes(std::int64_t depth) const;
+  [[nodiscard]] std::int64_t packed_bytes(std::int64_t num_rows) const;
   [[nodiscard]] std::int64_t scratch_bytes(std::int64_t num_rows, bool middle_too) const;
   void products(const Batch& batch, const Work& work) const;
   void up(const Batch& batch, std::int64_t first_part, std::int64_t end_part, std::byte* middle,
           const std::byte* next) const;
   void down(const Batch& batch, std::int64_t first_part, std::int64_t end_part,
             float* const* results, const std::byte* next) const;
-  void pack(const Batch& batch, const float* const* rows, const float* gates, std::int64_t depth,
+  void pack(Batch& batch, const float* const* rows, const float* gates, std::int64_t depth,
             bool planes) const;
-  void pack_middle(const Batch& batch, const std::byte* middle) const;
+  void take_middle(Batch& batch, const std::byte* middle) const;
 
   const ExpertSpec& spec_;
   DType stored_;

@@ -22,7 +22,8 @@ struct Bytes {
       std::int32_t sums[kColumns] = {};
       const auto add_plane = [&](std::int64_t plane) {
         const auto* x =
-            reinterpret_cast<const std::int8_t*>(b.rows + row * b.row_stride + plane) + g * kGroup;
+            reinterpret_cast<const std::int8_t*>(b.rows + row * b.layout.row_stride + plane) +
+            g * kGroup;
         const auto* w = reinterpret_cast<const std::int8_t*>(panel + kColumns * 4);
         for (std::int64_t k = 0; k < kGroup; k += 4, w += 4 * kColumns) {
           for (std::int64_t c = 0; c < kColumns; ++c) {
@@ -64,7 +65,8 @@ struct Chain {
   template <unsigned kRows>
   void run(const Block& b, std::int64_t row, std::int64_t first_input, bool first) const {
     static_assert(kRows == 1);
-    const auto* x = reinterpret_cast<const float*>(b.rows + row * b.row_stride) + first_input;
+    const auto* x =
+        reinterpret_cast<const float*>(b.rows + row * b.layout.row_stride) + first_input;
     float* sums = b.sums + row * b.sums_stride;
     for (std::int64_t c = 0; c < kColumns; ++c) {
       float sum = first ? 0.0F : sums[c];
@@ -78,19 +80,24 @@ struct Chain {
 }  // namespace
 
 Kernels portable_int8() {
-  return {"int8",         "portable", 1,
-          sizeof(Note),   1,          nothing_to_begin,
-          nothing_to_end, pack_int8,  each_rows<Bytes, 1, 128>};
+  return {.name = "int8",
+          .engine = "portable",
+          .element_bytes = 1,
+          .group_note_bytes = sizeof(Note),
+          .rows_a_block = 1,
+          .begin = nothing_to_begin,
+          .end = nothing_to_end,
+          .pack_rows = pack_int8,
+          .accumulate = each_rows<Bytes, 1, 128>};
 }
 Kernels portable_widened_int8() {
-  return {"float32",
-          "portable",
-          4,
-          0,
-          1,
-          nothing_to_begin,
-          nothing_to_end,
-          pack_float32,
-          accumulate_widened<Chain, 1, widen_int8, kGroupBytes>};
+  return {.name = "float32",
+          .engine = "portable",
+          .element_bytes = 4,
+          .rows_a_block = 1,
+          .begin = nothing_to_begin,
+          .end = nothing_to_end,
+          .pack_rows = pack_float32,
+          .accumulate = accumulate_widened<Chain, 1, widen_int8, kGroupBytes>};
 }
 }  // namespace switchyard::experts::dot
