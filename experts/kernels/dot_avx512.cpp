@@ -14,60 +14,75 @@ namespace {
 /// vpdpbusd takes one unsigned side: the weights, moved up by 128. What that adds to a sum depends
 /// on the row alone, and its note takes it off again; all of it is exact.
 struct Bytes {
+  /// Written out, because GCC 12 copies the sums around the intrinsic, half of them through memory.
+  [[gnu::always_inline]] static void add_products(__m512i& sum, __m512i weights, __m512i x) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(x));
+  }
+  /// One plane of one group: products[r][c], plus 254 times what is there for a second plane.
   template <unsigned kRows>
-  [[gnu::noinline]] static void run(const Block& b, std::int64_t first_row, Streams ahead) {
+  [[gnu::noinline]] static void multiply(const std::byte* row, std::int64_t row_stride,
+                                         const std::byte* weights, bool second,
+                                         std::int32_t* products, Streams& streams) {
     const __m512i up = _mm512_set1_epi8(-128);
+    Streams ahead = streams;
+    __m512i low[kRows];
+    __m512i high[kRows];
+    const auto times = [](__m512i sum) __attribute__((always_inline)) {
+      static_assert(kPlaneRadix == 256 - 2);
+      return _mm512_sub_epi32(_mm512_slli_epi32(sum, 8), _mm512_add_epi32(sum, sum));
+    };
+    unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+      const std::int32_t* at = products + r.value * kColumns;
+      low[r.value] = second ? times(_mm512_load_si512(at)) : _mm512_setzero_si512();
+      high[r.value] = second ? times(_mm512_load_si512(at + 16)) : _mm512_setzero_si512();
+    });
+    const RowPointers<kRows> rows(row, row_stride);
+    for (std::int64_t k = 0; k < kGroup / 4; ++k, weights += 128) {
+      if (k % 8 == 0) ahead.fetch();
+      const __m512i w = _mm512_xor_si512(_mm512_load_si512(weights), up);
+      const __m512i v = _mm512_xor_si512(_mm512_load_si512(weights + 64), up);
+      unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+        const __m512i x = _mm512_set1_epi32(rows.word(r, k));
+        add_products(low[r.value], w, x);
+        add_products(high[r.value], v, x);
+      });
+    }
+    unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
+      std::int32_t* at = products + r.value * kColumns;
+      _mm512_store_si512(at, low[r.value]);
+      _mm512_store_si512(at + 16, high[r.value]);
+    });
+    streams = ahead;
+  }
+
+  template <unsigned kRows>
+  static void run(const Block& b, std::int64_t first_row, Streams ahead) {
+    alignas(64) std::int32_t products[kRows * kColumns];
     const std::int64_t groups = (b.depth + kGroup - 1) / kGroup;
+    const std::int64_t stride = b.layout.row_stride;
+    const std::byte* row = b.rows + first_row * stride;
     const std::byte* panel = b.panel;
-    for (std::int64_t g = 0; g < groups; ++g, panel += kGroupBytes) {
-      __m512i low[kRows];
-      __m512i high[kRows];
-      unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-        low[r.value] = high[r.value] = _mm512_setzero_si512();
-      });
-      const std::byte* plane = b.rows + first_row * b.layout.row_stride + g * kGroup;
-      for (bool more = b.second_plane != 0;; more = false) {
-        const RowPointers<kRows> rows(plane, b.layout.row_stride);
-        const std::byte* weights = panel + kColumns * 4;
-        for (std::int64_t k = 0; k < kGroup / 4; ++k, weights += 128) {
-          if (k % 8 == 0) ahead.fetch();
-          const __m512i w = _mm512_xor_si512(_mm512_load_si512(weights), up);
-          const __m512i v = _mm512_xor_si512(_mm512_load_si512(weights + 64), up);
-          unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-            const __m512i x = _mm512_set1_epi32(rows.word(r, k));
-            low[r.value] = _mm512_dpbusd_epi32(low[r.value], w, x);
-            high[r.value] = _mm512_dpbusd_epi32(high[r.value], v, x);
-          });
-        }
-        if (!more) break;
-        static_assert(kPlaneRadix == 256 - 2);
-        unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-          const __m512i p = low[r.value];
-          const __m512i q = high[r.value];
-          low[r.value] = _mm512_sub_epi32(_mm512_slli_epi32(p, 8), _mm512_add_epi32(p, p));
-          high[r.value] = _mm512_sub_epi32(_mm512_slli_epi32(q, 8), _mm512_add_epi32(q, q));
-        });
-        plane += b.second_plane;
+    for (std::int64_t g = 0; g < groups; ++g, panel += kGroupBytes, row += kGroup) {
+      const std::byte* weights = panel + kColumns * 4;
+      multiply<kRows>(row, stride, weights, false, products, ahead);
+      if (b.second_plane != 0) {
+        multiply<kRows>(row + b.second_plane, stride, weights, true, products, ahead);
       }
-      unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-        const __m512i down = _mm512_set1_epi32(note_of(b, first_row + r.value, g).offset);
-        low[r.value] = _mm512_add_epi32(low[r.value], down);
-        high[r.value] = _mm512_add_epi32(high[r.value], down);
-      });
       const auto* scales = reinterpret_cast<const float*>(panel);
-      const __m512 low_scale = _mm512_load_ps(scales);
-      const __m512 high_scale = _mm512_load_ps(scales + 16);
       const bool first = b.first && g == 0;
-      unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-        float* at = b.sums + (first_row + r.value) * b.sums_stride;
-        const __m512 scale = _mm512_set1_ps(note_of(b, first_row + r.value, g).scale);
-        const __m512 p = first ? _mm512_setzero_ps() : _mm512_load_ps(at);
-        const __m512 q = first ? _mm512_setzero_ps() : _mm512_load_ps(at + 16);
-        _mm512_store_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(low[r.value]),
-                                            _mm512_mul_ps(low_scale, scale), p));
-        _mm512_store_ps(at + 16, _mm512_fmadd_ps(_mm512_cvtepi32_ps(high[r.value]),
-                                                 _mm512_mul_ps(high_scale, scale), q));
-      });
+      for (std::int64_t r = 0; r < kRows; ++r) {
+        const Note note = note_of(b, first_row + r, g);
+        const __m512i down = _mm512_set1_epi32(note.offset);
+        const __m512 scale = _mm512_set1_ps(note.scale);
+        float* at = b.sums + (first_row + r) * b.sums_stride;
+        for (std::int64_t c = 0; c < kColumns; c += 16) {
+          const __m512i sum =
+              _mm512_add_epi32(_mm512_load_si512(products + r * kColumns + c), down);
+          const __m512 before = first ? _mm512_setzero_ps() : _mm512_load_ps(at + c);
+          const __m512 both = _mm512_mul_ps(_mm512_load_ps(scales + c), scale);
+          _mm512_store_ps(at + c, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), both, before));
+        }
+      }
     }
   }
 };

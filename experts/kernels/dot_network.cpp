@@ -16,14 +16,14 @@ using panel::kHalf;
 /// Rows that go through an expert at once: two passes over its weights cost more than rows that do
 /// not all stay in the second cache.
 constexpr std::int64_t kRowsAtOnce = 256;
-/// Panels that share a pass over the rows. Few, so that a run of all of them stays in the first
-/// cache with a block of rows; many where the rows come from the third.
+/// Panels that share a pass over the rows: few, so that a run of all of them stays in the second
+/// cache beside the rows; many where the rows come from the third.
 constexpr std::int64_t kFewPanels = 2;
 constexpr std::int64_t kMostPanels = 24;
 constexpr std::int64_t kRowsInCache = 1280 * 1024;
 /// Bytes of a run: of a panel that is gone through once; of one that several blocks of rows read.
 constexpr std::int64_t kRunBytes = 64 * 1024;
-constexpr std::int64_t kSharedRunBytes = 16 * 1024;
+constexpr std::int64_t kSharedRunBytes = 64 * 1024;
 
 /// Rows of a tile; kernels without tiles get room for a multiple of it too.
 constexpr std::int64_t kTileRows = 16;
