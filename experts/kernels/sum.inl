@@ -21,7 +21,8 @@ template <unsigned kVectors>
       sums[v] = Simd::add(sums[v], Simd::mul(weight, Simd::load_unaligned(row + v * Simd::kLanes)));
     }
   }
-  for (unsigned v = 0; v < kVectors; ++v) Simd::store_unaligned(out + first + v * Simd::kLanes, sums[v]);
+  for (unsigned v = 0; v < kVectors; ++v)
+    Simd::store_unaligned(out + first + v * Simd::kLanes, sums[v]);
 }
 
 void weighted_sum(const float* const* rows, const float* weights, std::int64_t num_rows,

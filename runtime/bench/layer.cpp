@@ -133,8 +133,8 @@ class Cell {
   experts::Matrix tokens_;
   std::optional<experts::Routing> given_;
   experts::Routing overruled_;  ///< what the router chose where the routing is given
-  experts::Matrix out_;   ///< of the last step, in memory that every step writes again
-  experts::Matrix kept_;  ///< of the first
+  experts::Matrix out_;         ///< of the last step, in memory that every step writes again
+  experts::Matrix kept_;        ///< of the first
   std::vector<double> experts_s_;
   std::vector<double> exchange_s_;
   std::vector<double> wait_s_;

@@ -90,7 +90,8 @@ std::vector<float> read_floats(const Tensor& tensor, std::int64_t first, std::in
   std::vector<float> values;
   values.reserve(bits.size());
   for (const std::uint16_t each : bits) {
-    values.push_back(tensor.dtype == "F16" ? experts::widen_float16(each) : experts::widen_bfloat16(each));
+    values.push_back(tensor.dtype == "F16" ? experts::widen_float16(each)
+                                           : experts::widen_bfloat16(each));
   }
   return values;
 }
