@@ -49,8 +49,9 @@ void print(const ExchangeReport& report, const std::string& model, int ranks, st
                "its wire B", "ratio", "#wrong"});
   for (const ExchangeResult& r : report.results) {
     table.row({count(r.tokens_per_rank), count(r.rows), count(r.logical_bytes), count(r.wire_bytes),
-               "float32", r.transport, figure(r.us.min), figure(r.us.median), figure(r.us.p99),
-               figure(r.us.max), figure(r.algbw_gb_per_s), figure(r.busbw_gb_per_s),
+               "float32", r.transport + (r.combine == "exact" ? "" : ", " + r.combine),
+               figure(r.us.min), figure(r.us.median), figure(r.us.p99), figure(r.us.max),
+               figure(r.algbw_gb_per_s), figure(r.busbw_gb_per_s),
                figure(r.pack_alltoallv_us.median), count(r.pack_alltoallv_wire_bytes),
                decimal(r.ratio, 2), count(r.wrong + r.pack_alltoallv_wrong)});
   }
@@ -71,6 +72,7 @@ nlohmann::ordered_json to_json(const ExchangeReport& report) {
   json["results"] = nlohmann::ordered_json::array();
   for (const ExchangeResult& r : report.results) {
     nlohmann::ordered_json row{{"transport", r.transport},
+                               {"combine", r.combine},
                                {"type", "float32"},
                                {"tokens_per_rank", r.tokens_per_rank},
                                {"rows", r.rows},

@@ -43,35 +43,39 @@ void measure_rows(comm::Group& group, const ExchangeSettings& settings, const Ex
   std::unique_ptr<ExchangeWork> work;
   together(group, [&] { work = std::make_unique<ExchangeWork>(group, settings, tokens_per_rank); });
   const bool mpi = comm::has_bare_collectives(group);
-  std::vector<Turn> turns(exchanges.size() + (mpi ? 1 : 0));
+  std::vector<Turn> turns;
+  std::vector<ExchangeResult> kinds;
+  for (const bool presum : {false, true}) {
+    for (const auto& exchange : exchanges) {
+      if (presum && exchange->stages() > 1) continue;
+      turns.push_back({.side = transport_side(*exchange, *work, presum)});
+      kinds.emplace_back();
+      kinds.back().transport = exchange->name();
+      kinds.back().combine = presum ? "presum" : "exact";
+    }
+  }
+  if (mpi) turns.push_back({.side = alltoallv_side(group, *work)});
   std::vector<Candidate> candidates;
-  for (std::size_t i = 0; i < exchanges.size(); ++i) {
-    turns[i].side = transport_side(*exchanges[i], *work);
-    candidates.push_back(candidate(std::string(exchanges[i]->name()), turns[i], *work));
+  for (std::size_t i = 0; i < turns.size(); ++i) {
+    const std::string name =
+        i < kinds.size() ? kinds[i].transport + ", " + kinds[i].combine : "pack + MPI_Alltoallv";
+    candidates.push_back(candidate(name, turns[i], *work));
   }
-  if (mpi) {
-    turns.back().side = alltoallv_side(group, *work);
-    candidates.push_back(candidate("pack + MPI_Alltoallv", turns.back(), *work));
-  }
-  std::vector<std::int64_t> crossed;
-  for (const auto& exchange : exchanges) crossed.push_back(-exchange->traffic().rows_out);
   alternate(group, candidates, settings.budget);
 
   const auto total = [&](std::int64_t mine) {
     return static_cast<std::int64_t>(sum_over_ranks(group, static_cast<double>(mine)));
   };
   const double ranks = group.size();
-  for (std::size_t i = 0; i < exchanges.size(); ++i) {
-    ExchangeResult result;
-    result.transport = candidates[i].name;
+  for (std::size_t i = 0; i < kinds.size(); ++i) {
+    ExchangeResult& result = kinds[i];
     result.tokens_per_rank = tokens_per_rank;
     result.row_bytes = work->hidden * std::int64_t{sizeof(float)};
     result.rows = total(work->routing.slots());
     result.logical_bytes = 2 * result.rows * result.row_bytes;
     result.wire_bytes = total(turns[i].side->wire_bytes());
     result.repetitions = static_cast<std::int64_t>(candidates[i].seconds.size());
-    result.rows_crossed =
-        total(crossed[i] + exchanges[i]->traffic().rows_out) / (result.repetitions + kWarmUp);
+    result.rows_crossed = total(turns[i].side->rows_out());
     result.us = in_us(candidates[i].seconds);
     result.wrong = total(turns[i].wrong);
     result.algbw_gb_per_s =

@@ -36,6 +36,7 @@ struct ExchangeSettings {
 /// One transport at one number of tokens.
 struct ExchangeResult {
   std::string transport;  ///< that was taken
+  std::string combine;    ///< exact, or presum: one result a token and rank, with other bits
   std::int64_t tokens_per_rank = 0;
   std::int64_t rows = 0;          ///< (token, slot) rows of all ranks, own rank included
   std::int64_t rows_crossed = 0;  ///< dispatched rows that left their rank, all ranks

@@ -41,6 +41,7 @@ class AlltoallvSide final : public ExchangeSide {
     const std::int64_t crossing =
         work.routing.slots() - send[at(work.rank)] + row - receive[at(work.rank)];
     wire_bytes_ = crossing * row_bytes_;
+    rows_out_ = work.routing.slots() - send[at(work.rank)];
     alltoallv_.emplace(group, send, receive, row_bytes_);
     home_ = experts::AlignedBuffer(order_.size() * at(row_bytes_));
     away_ = experts::AlignedBuffer(at(row * row_bytes_));
@@ -66,6 +67,7 @@ class AlltoallvSide final : public ExchangeSide {
     sum_slots(work.routing, results_, work.sums);
   }
 
+  [[nodiscard]] std::int64_t rows_out() const override { return rows_out_; }
   [[nodiscard]] std::int64_t wire_bytes() const override { return wire_bytes_; }
 
  private:
@@ -98,6 +100,7 @@ class AlltoallvSide final : public ExchangeSide {
   experts::AlignedBuffer home_;  ///< rows that leave, then results that came back
   experts::AlignedBuffer away_;  ///< rows that came, then their results
   experts::AlignedBuffer panel_;
+  std::int64_t rows_out_ = 0;
   std::int64_t wire_bytes_ = 0;
 };
 }  // namespace

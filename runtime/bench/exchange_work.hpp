@@ -23,7 +23,8 @@ struct ExchangeWork {
   /// what an earlier one has left.
   void renew(std::int64_t repetition);
   /// Counts what is not bit for bit what it must be.
-  /// @param results  [slots], where the result of each slot lies
+  /// @param results  [slots], where the result of each slot lies; none: they were added up on the
+  ///                 way, in another order, so sums need only be close
   [[nodiscard]] std::int64_t wrong(const std::vector<const float*>& results) const;
 
   std::int64_t hidden = 0;
@@ -65,6 +66,8 @@ class ExchangeSide {
   virtual void run(ExchangeWork& work) = 0;
   /// Where the last run's result of each slot lies at home.
   [[nodiscard]] const std::vector<const float*>& results() const { return results_; }
+  /// Rows that left this rank for another in one run, on the way out.
+  [[nodiscard]] virtual std::int64_t rows_out() const = 0;
   /// Bytes that left this rank in one run.
   [[nodiscard]] virtual std::int64_t wire_bytes() const = 0;
 
@@ -72,10 +75,10 @@ class ExchangeSide {
   std::vector<const float*> results_;  ///< [slots]
 };
 
-/// Over a transport: each row once to each rank, results by themselves.
-/// @param exchange  must outlive it
+/// Over a transport: each row once to each rank, results by themselves, or (presum) one sum a row.
+/// @param exchange  must outlive it; of one stage, if it is to presum
 [[nodiscard]] std::unique_ptr<ExchangeSide> transport_side(comm::Exchange& exchange,
-                                                           const ExchangeWork& work);
+                                                           const ExchangeWork& work, bool presum);
 /// Textbook: k rows a token, packed by destination and expert, MPI_Alltoallv, and the same back.
 [[nodiscard]] std::unique_ptr<ExchangeSide> alltoallv_side(comm::Group& group,
                                                            const ExchangeWork& work);
