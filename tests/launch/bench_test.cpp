@@ -70,7 +70,10 @@ TEST_P(Bench, ExchangeBringsEveryResultHomeOverEveryTransport) {
                               {"--tokens-per-rank", "1,5", "--transport", "auto,p2p,alltoallv"});
   expect_whole(result, GetParam());
   ASSERT_EQ(result["results"].size(), 6U);
+  ASSERT_EQ(result["presum_results"].size(), 6U);
+  for (const json& row : result["presum_results"]) EXPECT_EQ(row["wrong"], 0) << row;
   for (const json& row : result["results"]) {
+    EXPECT_EQ(row["combine"], "exact");
     EXPECT_EQ(row["wrong"], 0) << row;
     EXPECT_EQ(row["pack_alltoallv_wrong"], 0) << row;
     EXPECT_EQ(row["rows"], GetParam() * row["tokens_per_rank"].get<int>() * 3);
