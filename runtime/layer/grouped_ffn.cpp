@@ -24,7 +24,14 @@ GroupedFfn::GroupedFfn(comm::Group& group, int threads, Timeline* timeline)
       scratch_(static_cast<std::size_t>(threads)),
       seconds_(static_cast<std::size_t>(threads) * kApart, 0.0) {}
 
+void GroupedFfn::make_room(const experts::ExpertSpec& spec) {
+  constexpr std::int64_t kSlack = 2;  // what a kernel keeps beside its rows
+  const std::int64_t row = (spec.hidden + spec.width) * static_cast<std::int64_t>(sizeof(float));
+  for (auto& buffer : scratch_) buffer.ensure(static_cast<std::size_t>(kSlack * kJobRows * row));
+}
+
 void GroupedFfn::run(comm::Exchange& exchange, const Shard& shard, WorkBoard& board, int stages) {
+  make_room(shard.spec());
   Round round{.exchange = exchange, .shard = shard, .board = board, .stages = stages};
   if (workers_.threads() == 1) return lead(round);
   const auto part = [this, &round](std::int64_t, int thread) {

@@ -45,6 +45,8 @@ class GroupedFfn {
     int released = 0;  ///< stages whose results may have left
     std::atomic<bool> over = false;
   };
+  /// For any task of the node, before the first: which thread takes the largest is left to chance.
+  void make_room(const experts::ExpertSpec& spec);
   void lead(Round& round);                ///< thread 0, which talks to other ranks
   void follow(Round& round, int thread);  ///< the others
   bool take_one(Round& round, int owner, int thread);

@@ -46,6 +46,7 @@ class Shard {
                ? -1
                : local_of_[static_cast<std::size_t>(logical)];
   }
+  [[nodiscard]] const experts::ExpertSpec& spec() const { return spec_; }
   [[nodiscard]] std::int64_t bytes() const;  ///< of this rank's experts
 
  private:

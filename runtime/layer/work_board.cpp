@@ -15,8 +15,6 @@ namespace switchyard::runtime {
 namespace {
 constexpr std::int64_t kCapacity = std::int64_t{16} << 30;  // addresses, not memory
 constexpr std::int64_t kLine = 64;
-/// Rows of one job: weights are read once a job, and this many hide that.
-constexpr std::int64_t kJobRows = 192;
 constexpr unsigned kRoundShift = 32;
 
 std::size_t at(std::int64_t i) {

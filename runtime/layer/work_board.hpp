@@ -29,6 +29,10 @@ struct Job {
   std::atomic<std::int32_t> ups_done = 0;
 };
 
+/// Rows of one job, where several share the work: weights are read once a job, and this many hide
+/// that.
+inline constexpr std::int64_t kJobRows = 192;
+
 /// A task, and whose it is.
 struct TakenTask {
   Job* job = nullptr;
