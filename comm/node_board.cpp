@@ -39,9 +39,6 @@ void NodeBoard::publish(std::uint64_t round) {
 void NodeBoard::finish(std::uint64_t round) {
   flag(group_.rank(), kFinished).store(round, std::memory_order_release);
 }
-bool NodeBoard::has_published(int rank, std::uint64_t round) const {
-  return flag(rank, kPublished).load(std::memory_order_acquire) >= round;
-}
 void NodeBoard::await_published(int rank, std::uint64_t round) {
   await(rank, kPublished, round);
 }

@@ -48,7 +48,6 @@ class NodeBoard {
   /// Until that rank has published (finished) the round, within the deadline.
   void await_published(int rank, std::uint64_t round);
   void await_finished(int rank, std::uint64_t round);
-  [[nodiscard]] bool has_published(int rank, std::uint64_t round) const;
 
  private:
   using Flag = std::atomic<std::uint64_t>;

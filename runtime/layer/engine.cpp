@@ -8,6 +8,5 @@ Engine::Engine(comm::Group& group, const EngineOptions& options)
       exchange(comm::make_exchange(group, choice.options)),
       board(group, options.node_queue && exchange->shares_addresses()),
       ffn(group, options.threads, options.timeline),
-      sharers(board.mates() * options.threads),
-      options_(options) {}
+      sharers(board.mates() * options.threads) {}
 }  // namespace switchyard::runtime

@@ -32,8 +32,6 @@ class Engine {
  public:
   Engine(comm::Group& group, const EngineOptions& options);
 
-  [[nodiscard]] const EngineOptions& options() const { return options_; }
-
   comm::ExchangeChoice choice;  ///< of the exchange, and why
   std::unique_ptr<comm::Exchange> exchange;
   WorkBoard board;
@@ -55,8 +53,5 @@ class Engine {
   std::span<std::byte* const> returns;
   std::vector<const float*> partials;
   AlwaysOnWork always_on;
-
- private:
-  EngineOptions options_;
 };
 }  // namespace switchyard::runtime
