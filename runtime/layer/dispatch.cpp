@@ -25,8 +25,12 @@ void each_entry(std::span<const std::byte> note, const F& f) {
   }
 }
 
-void check(std::span<const std::byte> note, std::int64_t expected, std::size_t from) {
+/// @param expected  entries; where rows are answered by sums, there may be several to an answer
+void check(std::span<const std::byte> note, std::int64_t expected, bool presum, std::size_t from) {
   if (note.size() == at(expected) * sizeof(Entry)) return;
+  if (presum && note.size() % sizeof(Entry) == 0 && note.size() > at(expected) * sizeof(Entry)) {
+    return;
+  }
   throw comm::ProtocolError("dispatch: note of rank " + std::to_string(from) + " has " +
                             std::to_string(note.size()) + " bytes, want " +
                             std::to_string(at(expected) * sizeof(Entry)));
@@ -76,7 +80,7 @@ Arrivals dispatch(Engine& engine, const Shard& shard, std::span<const std::int32
 
   std::int64_t entries = 0;
   for (std::size_t from = 0; from < delivery.notes.size(); ++from) {
-    if (!presum) check(delivery.notes[from], delivery.results[from], from);
+    check(delivery.notes[from], delivery.results[from], presum, from);
     entries += static_cast<std::int64_t>(delivery.notes[from].size() / sizeof(Entry));
   }
   Arrivals arrivals = engine.board.make_room(shard.size(), entries, gates);
