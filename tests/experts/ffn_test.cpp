@@ -16,6 +16,7 @@
 #include "experts/kernels/activation.hpp"
 #include "experts/tensor.hpp"
 #include "tests/experts/random_expert.hpp"
+#include "tests/experts/run_expert.hpp"
 
 namespace switchyard::experts {
 namespace {
@@ -227,28 +228,6 @@ TEST(Expert, ARowsBitsDoNotDependOnTheOtherRowsOrOnItsPlace) {
       }
     }
   }
-}
-
-/// The whole expert from uneven parts in uneven order, its middle handed over as bytes.
-std::vector<float> run_in_parts(const PackedExpert& expert, const Batch& rows,
-                                const std::vector<float>& gates, std::int64_t step) {
-  Batch batch = Batch(static_cast<std::int64_t>(rows.rows.size()), rows.hidden, 5);
-  const auto num_rows = static_cast<std::int64_t>(batch.rows.size());
-  AlignedBuffer scratch;
-  AlignedBuffer middle(static_cast<std::size_t>(expert.middle_bytes(num_rows)));
-  EXPECT_EQ(expert.middle_bytes(num_rows) % 64, 0);
-  for (std::int64_t end = expert.up_parts(); end > 0; end -= step) {
-    expert.run_up(batch.rows, gates, std::max<std::int64_t>(0, end - step), end,
-                  middle.as<std::byte>(), scratch);
-  }
-  AlignedBuffer elsewhere(middle.size());
-  std::memcpy(elsewhere.as<std::byte>(), middle.as<std::byte>(), middle.size());
-  for (std::int64_t first = 0; first < expert.down_parts(); first += step) {
-    expert.run_down(num_rows, elsewhere.as<std::byte>(), first,
-                    std::min(first + step, expert.down_parts()), batch.results, scratch);
-  }
-  EXPECT_FALSE(batch.strayed());
-  return batch.output;
 }
 
 TEST(Expert, WorkersThatShareItGetTheBitsOfOneThatRunsItAlone) {
