@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// A whole model over a group of ranks: embedding, layers, final norm, head. Attention is
+/// data-parallel (a sequence has one home rank), the MoE layers span all ranks.
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "comm/group.hpp"
+#include "runtime/layer/moe_layer.hpp"
+#include "runtime/model/checkpoint.hpp"
+#include "runtime/transformer/mixer.hpp"
+
+namespace switchyard::runtime {
+
+/// Is shown what a pass computes on its way, for checks against references. Names are those of
+/// tests/golden/README.md: embed, attn_out, mlp_in, mlp_out, residual_mlp_out, hidden, final_norm.
+class Witness {
+ public:
+  virtual ~Witness() = default;
+  /// @param layer  -1 outside layers
+  virtual void saw(std::int64_t layer, std::string_view what,
+                   experts::MatrixView<const float> rows) = 0;
+  virtual void routed(std::int64_t layer, const experts::Routing& routing) = 0;
+};
+
+struct TransformerOptions {
+  LayerOptions layer;  ///< of the MoE layers; its isa also of everything else
+  std::string placement = "linear";
+};
+
+/// Collective over the group from construction on.
+class Transformer {
+ public:
+  /// @throws comm::CollectiveError  on every rank: a tensor that is missing or misshapen, a model
+  ///                                that lacks what generation needs
+  Transformer(comm::Group& group, const Checkpoint& checkpoint, const TransformerOptions& options);
+  ~Transformer();
+
+  /// A new sequence on this rank. Local.
+  [[nodiscard]] std::int64_t begin(States& states) const;
+  /// Rows after the final norm, [rows, hidden]. Collective: ranks without tokens enter with none.
+  /// @throws std::invalid_argument  an id outside the vocabulary (on this rank, before any message)
+  [[nodiscard]] experts::Matrix forward(const Batch& batch, States& states,
+                                        Witness* witness = nullptr);
+  /// Logits of rows that came out of forward, [rows, vocabulary]. Local.
+  [[nodiscard]] experts::Matrix logits(experts::MatrixView<const float> rows) const;
+
+  [[nodiscard]] const Model& model() const;
+  [[nodiscard]] std::int64_t weight_bytes() const;  ///< packed, on this rank
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+}  // namespace switchyard::runtime
