@@ -8,29 +8,16 @@
 #include <cstdint>
 #include <limits>
 
+#include "experts/kernels/exp_steps.inl"
+
 namespace switchyard::experts::portable {
 namespace {
 
 constexpr double kTwoOverSqrtPi = 1.1283791670955126;
-constexpr double kLn2High = 0x1.62e42feep-1;  // 32 bits: its product with an exponent is exact
-constexpr double kLn2Low = 0x1.a39ef35793c76p-33;
 constexpr double kSqrtHalf = 0.70710678118654752;
 
-double power_of_two(std::int64_t exponent) {  // exponent in [-1022, 1023]
-  return std::bit_cast<double>(static_cast<std::uint64_t>(exponent + 1023) << 52U);
-}
 float power_of_two_float32(std::int32_t exponent) {  // exponent in [-126, 127]
   return std::bit_cast<float>(static_cast<std::uint32_t>(exponent + 127) << 23U);
-}
-
-/// The series of (e^r - 1 - r) / r^2 for |r| <= 0.35: what is left out is below 2^-60.
-double exp_tail(double r) {
-  constexpr std::array<double, 12> kInverseFactorial = {
-      1.0 / 2,     1.0 / 6,      1.0 / 24,      1.0 / 120,      1.0 / 720,       1.0 / 5040,
-      1.0 / 40320, 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800};
-  double sum = kInverseFactorial.back();
-  for (std::size_t i = kInverseFactorial.size() - 1; i-- > 0;) sum = sum * r + kInverseFactorial[i];
-  return sum;
 }
 
 /// erf(x) / x for |x| < 0.5 by its series in s = x^2.
@@ -83,20 +70,10 @@ double erfc_tail(double x) {
 }  // namespace
 
 double exp(double x) {
-  constexpr double kLog2e = 1.4426950408889634;
-  constexpr double kShift = 0x1.8p52;  // adding it rounds to an integer
   if (!(x == x)) return x;
-  if (x > 710.0) return std::numeric_limits<double>::infinity();
-  if (x < -746.0) return 0.0;
-  const double k = (x * kLog2e + kShift) - kShift;
-  const double high = x - k * kLn2High;
-  const double low = k * kLn2Low;
-  const double r = high - low;
-  const double lost = (high - r) - low;
-  const double value = 1.0 + (r + (lost + r * r * exp_tail(r)));
-  const auto exponent = static_cast<std::int64_t>(k);
-  const std::int64_t half = exponent / 2;  // in two steps, so that a denormal is rounded once
-  return value * power_of_two(half) * power_of_two(exponent - half);
+  if (x > kExpMost) return std::numeric_limits<double>::infinity();
+  if (x < kExpLeast) return 0.0;
+  return exp_in_range<double, std::uint64_t>(x);
 }
 
 double log(double x) {

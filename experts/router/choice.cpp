@@ -2,6 +2,7 @@
 #include "experts/router/choice.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -21,6 +22,26 @@ constexpr float kLargest = std::numeric_limits<float>::max();
 void best_first(std::vector<std::uint64_t>& keys, std::size_t count) {
   std::partial_sort(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(count), keys.end(),
                     std::greater<>{});
+}
+
+/// Up to this many, each score that beats the worst of the best so far is put into its place.
+constexpr std::size_t kFew = 16;
+
+/// As order_key orders, for experts come in ascending order: who is not better goes behind.
+void insert_best(std::span<const float> choice, std::span<std::int32_t> chosen) {
+  std::array<float, kFew> best{};
+  std::size_t count = 0;
+  for (std::size_t e = 0; e < choice.size(); ++e) {
+    const bool full = count == chosen.size();
+    if (full && !(choice[e] > best[count - 1])) continue;
+    std::size_t place = full ? count - 1 : count++;
+    for (; place > 0 && choice[e] > best[place - 1]; --place) {
+      best[place] = best[place - 1];
+      chosen[place] = chosen[place - 1];
+    }
+    best[place] = choice[e];
+    chosen[place] = static_cast<std::int32_t>(e);
+  }
 }
 
 bool kept(double winner, double logit, double threshold) {
@@ -79,6 +100,7 @@ void check_kept(std::int64_t token, std::span<const float> choice, std::int64_t 
 
 void choose_top_k(std::span<const float> choice, std::span<std::int32_t> chosen,
                   std::vector<std::uint64_t>& work) {
+  if (chosen.size() <= kFew) return insert_best(choice, chosen);
   work.resize(choice.size());
   for (std::size_t e = 0; e < choice.size(); ++e) {
     work[e] = order_key(choice[e], static_cast<std::uint32_t>(e));

@@ -78,7 +78,10 @@ void choose(const RouterSpec& spec, std::span<const float> bias, std::int64_t to
 }  // namespace
 
 Router::Router(const RouterSpec& spec, const RouterTensors& tensors, Isa isa)
-    : spec_(spec), bias_(tensors.bias), selection_bias_(tensors.selection_bias) {
+    : spec_(spec),
+      bias_(tensors.bias),
+      selection_bias_(tensors.selection_bias),
+      exp_each_(portable::exp_each_of(isa)) {
   validate(spec_);
   const std::int64_t experts = spec_.all_experts();
   require_bias("bias", bias_, experts);
@@ -159,7 +162,7 @@ void Router::route_logits(Routing& routing, RouterScratch& space) const {
     const std::span<const float> row = std::as_const(routing.logits).row(t);
     check_logits(t, row, k);
     transform_logits(spec_, row, space.transformed);
-    score_logits(spec_, space.transformed, space.work, routing.scores.row(t));
+    score_logits(spec_, space.transformed, exp_each_, space.work, routing.scores.row(t));
     if (slots_later) continue;
     choose(spec_, selection_bias_, t, routing, std::span(routing.experts).subspan(at(t * k), at(k)),
            space);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "experts/kernels/exp.hpp"
 #include "experts/kernels/isa.hpp"
 #include "experts/kernels/linear.hpp"
 #include "experts/router/routing.hpp"
@@ -61,6 +62,7 @@ class Router {
   RouterSpec spec_;
   std::vector<float> bias_;
   std::vector<float> selection_bias_;
+  portable::ExpEach exp_each_;
   PackedLinear first_;
   PackedLinear second_;
   PackedLinear third_;

@@ -2,6 +2,7 @@
 #include "experts/router/scoring.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -10,8 +11,21 @@
 namespace switchyard::experts {
 namespace {
 
+constexpr double kHidden = -std::numeric_limits<double>::infinity();
+
 bool hidden(double logit) {
   return std::isinf(logit);
+}
+
+// By four chains: the largest is the same in any order.
+double largest_of(std::span<const double> values) {
+  std::array<double, 4> best{kHidden, kHidden, kHidden, kHidden};
+  std::size_t e = 0;
+  for (; e + 4 <= values.size(); e += 4) {
+    for (std::size_t i = 0; i < 4; ++i) best[i] = std::max(best[i], values[e + i]);
+  }
+  for (; e < values.size(); ++e) best[0] = std::max(best[0], values[e]);
+  return std::ranges::max(best);
 }
 
 // A transform may leave float32's range; it must not turn an expert into a hidden one.
@@ -57,23 +71,25 @@ void transform_logits(const RouterSpec& spec, std::span<const float> logits,
   }
 }
 
-void softmax_scores(std::span<const double> transformed, std::span<double> work,
-                    std::span<float> scores) {
-  double largest = -std::numeric_limits<double>::infinity();
-  for (const double z : transformed) largest = std::max(largest, z);
+void softmax_scores(std::span<const double> transformed, portable::ExpEach exp_each,
+                    std::span<double> work, std::span<float> scores) {
+  const double largest = largest_of(transformed);
+  const double base = hidden(largest) ? 0 : largest;  // -inf - base is hidden still
+  for (std::size_t e = 0; e < work.size(); ++e) work[e] = transformed[e] - base;
+  exp_each(work.data(), static_cast<std::int64_t>(work.size()));
   double total = 0;
-  for (std::size_t e = 0; e < transformed.size(); ++e) {
-    work[e] = hidden(transformed[e]) ? 0 : portable::exp(transformed[e] - largest);
-    total += work[e];
-  }
+  for (const double share : work) total += share;
   const double divisor = total > 0 ? total : 1;
   for (std::size_t e = 0; e < scores.size(); ++e) scores[e] = static_cast<float>(work[e] / divisor);
 }
 
-void sigmoid_scores(std::span<const double> transformed, std::span<float> scores) {
+void sigmoid_scores(std::span<const double> transformed, portable::ExpEach exp_each,
+                    std::span<double> work, std::span<float> scores) {
+  for (std::size_t e = 0; e < work.size(); ++e) work[e] = -std::abs(transformed[e]);
+  exp_each(work.data(), static_cast<std::int64_t>(work.size()));
   for (std::size_t e = 0; e < scores.size(); ++e) {
-    scores[e] =
-        hidden(transformed[e]) ? 0.0F : static_cast<float>(portable::sigmoid(transformed[e]));
+    const double share = (transformed[e] >= 0 ? 1 : work[e]) / (1 + work[e]);
+    scores[e] = hidden(transformed[e]) ? 0.0F : static_cast<float>(share);
   }
 }
 
@@ -85,15 +101,17 @@ void plain_scores(std::span<const double> transformed, std::span<float> scores) 
 }
 
 void score_logits(const RouterSpec& spec, std::span<const double> transformed,
-                  std::span<double> work, std::span<float> scores) {
-  if (spec.choice == Choice::kSparseMixer) return softmax_scores(transformed, work, scores);
+                  portable::ExpEach exp_each, std::span<double> work, std::span<float> scores) {
+  if (spec.choice == Choice::kSparseMixer) {
+    return softmax_scores(transformed, exp_each, work, scores);
+  }
   switch (spec.scoring) {
     case Scoring::kNone:
       return plain_scores(transformed, scores);
     case Scoring::kSoftmax:
-      return softmax_scores(transformed, work, scores);
+      return softmax_scores(transformed, exp_each, work, scores);
     case Scoring::kSigmoid:
-      return sigmoid_scores(transformed, scores);
+      return sigmoid_scores(transformed, exp_each, work, scores);
   }
 }
 }  // namespace switchyard::experts

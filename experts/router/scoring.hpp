@@ -5,6 +5,7 @@
 /// expert, and rounded to float32 once; -inf hides an expert and stays what it is until scored.
 #include <span>
 
+#include "experts/kernels/exp.hpp"
 #include "experts/router/spec.hpp"
 
 namespace switchyard::experts {
@@ -25,16 +26,18 @@ void transform_logits(const RouterSpec& spec, std::span<const float> logits,
 
 /// scores = softmax over all experts; a hidden one gets exactly 0.
 /// @param work  [experts], destroyed
-void softmax_scores(std::span<const double> transformed, std::span<double> work,
-                    std::span<float> scores);
+void softmax_scores(std::span<const double> transformed, portable::ExpEach exp_each,
+                    std::span<double> work, std::span<float> scores);
 
-/// scores = 1 / (1 + e^-z); a hidden one gets exactly 0.
-void sigmoid_scores(std::span<const double> transformed, std::span<float> scores);
+/// scores = 1 / (1 + e^-z), with the bits of portable::sigmoid; a hidden one gets exactly 0.
+/// @param work  [experts], destroyed
+void sigmoid_scores(std::span<const double> transformed, portable::ExpEach exp_each,
+                    std::span<double> work, std::span<float> scores);
 
 /// scores = the transformed logits themselves.
 void plain_scores(std::span<const double> transformed, std::span<float> scores);
 
 /// The spec's scoring. The sparse mixer's scores are a softmax, whatever the spec's scoring is.
 void score_logits(const RouterSpec& spec, std::span<const double> transformed,
-                  std::span<double> work, std::span<float> scores);
+                  portable::ExpEach exp_each, std::span<double> work, std::span<float> scores);
 }  // namespace switchyard::experts

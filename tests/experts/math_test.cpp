@@ -8,6 +8,9 @@
 #include <gtest/gtest.h>
 #include <limits>
 #include <random>
+#include <vector>
+
+#include "experts/kernels/exp.hpp"
 
 namespace switchyard::experts::portable {
 namespace {
@@ -103,6 +106,48 @@ TEST(Math, InfinitiesAndNansComeOutRight) {
   }
   EXPECT_EQ(gelu_erf_float32(kInfinityF), kInfinityF);
   EXPECT_EQ(gelu_tanh_float32(-kInfinityF), 0.0F);
+}
+
+std::vector<Isa> isas_here() {
+  std::vector<Isa> here;
+  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512}) {
+    if (isa <= best_isa()) here.push_back(isa);
+  }
+  return here;
+}
+
+TEST(Math, ManyExponentialsAtOnceHaveTheBitsOfEachAlone) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  std::vector<double> values = {0.0,    -0.0,      kInfinity,  -kInfinity, nan,    710.0,    710.1,
+                                709.7,  709.8,     -745.1,     -745.2,     -746.0, -746.1,   1e300,
+                                -1e300, 0x1p-1074, -0x1p-1074, 0.5,        -708.4, -740.125, 1e-30};
+  std::mt19937_64 generator(7);
+  for (int i = 0; i < 100'000; ++i) {
+    const double share = static_cast<double>(generator() >> 11U) * 0x1p-53;
+    values.push_back(i % 2 == 0 ? 1500.0 * share - 760.0 : 60.0 * share - 59.0);
+  }
+  for (const Isa isa : isas_here()) {
+    std::vector<double> got = values;
+    exp_each_of(isa)(got.data(), static_cast<std::int64_t>(got.size()));
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const double want = exp(values[i]);
+      ASSERT_EQ(std::bit_cast<std::uint64_t>(got[i]), std::bit_cast<std::uint64_t>(want))
+          << name_of(isa) << ": e^" << values[i];
+    }
+  }
+}
+
+TEST(Math, ExponentialsTouchNothingBeyondTheirCount) {
+  for (const Isa isa : isas_here()) {
+    for (std::int64_t count = 0; count <= 17; ++count) {
+      std::vector<double> values(20, 1.0);
+      exp_each_of(isa)(values.data(), count);
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const bool counted = static_cast<std::int64_t>(i) < count;
+        EXPECT_EQ(values[i], counted ? exp(1.0) : 1.0) << name_of(isa) << ' ' << count;
+      }
+    }
+  }
 }
 
 TEST(Math, TheBitsAreThoseThatEveryMachineGave) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "experts/router/choice.hpp"
 #include "experts/router/weighting.hpp"
 #include "tests/experts/router_helpers.hpp"
 
@@ -61,6 +62,25 @@ TEST(Router, TiesGoToTheLowerExpert) {
     EXPECT_THAT(router_of(spec).route_logits(Matrix(1, 5)).experts, ElementsAre(0, 1, 2));
     EXPECT_THAT(router_of(spec).route_logits(matrix({{-0.0F, 1.0F, 0.0F, 1.0F, -0.0F}})).experts,
                 ElementsAre(1, 3, 0));
+  }
+}
+
+TEST(Router, FewAreChosenInTheOrderThatManyAre) {
+  std::mt19937 engine(3);
+  std::uniform_int_distribution<int> few(-3, 3);  // so that most scores have equals
+  for (int round = 0; round < 200; ++round) {
+    std::vector<float> choice(40);
+    const float factor = round % 2 == 0 ? 0.5F : -0.0F;
+    for (float& score : choice) score = static_cast<float>(few(engine)) * factor;
+    for (std::size_t e = 0; e < 10; ++e) choice[(7 * e + 3) % 40] = kHidden;
+    std::vector<std::uint64_t> work;
+    std::vector<std::int32_t> many(30);
+    choose_top_k(choice, many, work);
+    for (std::size_t k = 1; k <= 16; ++k) {
+      std::vector<std::int32_t> chosen(k);
+      choose_top_k(choice, chosen, work);
+      EXPECT_TRUE(std::equal(chosen.begin(), chosen.end(), many.begin())) << round << ' ' << k;
+    }
   }
 }
 
