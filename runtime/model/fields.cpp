@@ -114,11 +114,16 @@ const EnumValueDescriptor* parse_enum(std::string_view assignment, const EnumDes
 
 void set_list(Message& model, const FieldDescriptor& field, std::string_view assignment,
               std::string_view text) {
-  model.GetReflection()->ClearField(&model, &field);
+  const auto& reflection = *model.GetReflection();
+  reflection.ClearField(&model, &field);
   while (!text.empty()) {
     const std::size_t comma = text.find(',');
-    model.GetReflection()->AddInt64(&model, &field,
-                                    parse_integer(assignment, trim(text.substr(0, comma))));
+    const auto item = trim(text.substr(0, comma));
+    if (field.cpp_type() == FieldDescriptor::CPPTYPE_DOUBLE) {
+      reflection.AddDouble(&model, &field, parse_real(assignment, item));
+    } else {
+      reflection.AddInt64(&model, &field, parse_integer(assignment, item));
+    }
     text = comma == std::string_view::npos ? "" : text.substr(comma + 1);
   }
 }

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/transformer/mixer.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "runtime/model/model.pb.h"
+#include "runtime/model/tensor_names.hpp"
+#include "runtime/transformer/mixer_kinds.hpp"
+
+namespace switchyard::runtime {
+
+std::int64_t States::add(std::vector<std::unique_ptr<MixerState>> by_layer) {
+  const auto free = std::ranges::find_if(sequences_, [](const auto& s) { return s.empty(); });
+  const auto sequence = static_cast<std::int64_t>(free - sequences_.begin());
+  if (free == sequences_.end()) sequences_.emplace_back();
+  sequences_[static_cast<std::size_t>(sequence)] = std::move(by_layer);
+  return sequence;
+}
+
+void States::remove(std::int64_t sequence) {
+  sequences_.at(static_cast<std::size_t>(sequence)).clear();
+}
+
+MixerState* States::at(std::int64_t sequence, std::int64_t layer) const {
+  return sequences_.at(static_cast<std::size_t>(sequence))
+      .at(static_cast<std::size_t>(layer))
+      .get();
+}
+
+std::int64_t States::bytes() const {
+  std::int64_t sum = 0;
+  for (const auto& sequence : sequences_) {
+    for (const auto& state : sequence) sum += state == nullptr ? 0 : state->bytes();
+  }
+  return sum;
+}
+
+std::string layer_prefix(const Model& model, std::int64_t layer) {
+  const TensorNames names = tensor_names(model.family());
+  return names.layer + std::to_string(layer) + names.separator;
+}
+
+std::unique_ptr<Mixer> make_mixer(const Model& model, TensorSource& tensors, std::int64_t layer,
+                                  experts::Isa isa) {
+  static_cast<void>(tensors);
+  static_cast<void>(layer);
+  static_cast<void>(isa);
+  namespace v1 = switchyard::model::v1;
+  throw std::invalid_argument("model: attention, got " +
+                              v1::Attention::Type_Name(model.message().attention()) +
+                              ", want one that whole models have");
+}
+}  // namespace switchyard::runtime

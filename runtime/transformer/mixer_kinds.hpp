@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// One function a kind of mixer; make_mixer chooses. All read the layer's tensors under
+/// layer_prefix() by the names of tensor_names().
+#include <memory>
+#include <string>
+
+#include "runtime/transformer/mixer.hpp"
+
+namespace switchyard::runtime {
+
+/// What a mixer is made from.
+struct MixerParts {
+  const Model& model;
+  TensorSource& tensors;
+  std::int64_t layer;
+  experts::Isa isa;
+};
+
+/// "model.layers.3."
+[[nodiscard]] std::string layer_prefix(const Model& model, std::int64_t layer);
+
+/// Grouped-query attention: gqa, gqa_chunked, gqa_sinks, and the attention layers of hybrids.
+[[nodiscard]] std::unique_ptr<Mixer> make_grouped(const MixerParts& parts);
+}  // namespace switchyard::runtime
