@@ -33,6 +33,13 @@ struct ExpertSpec {
   float swiglu_limit = 7.0F;    ///< kClampedSwiglu only
 };
 
+/// Weights of one network, biases included.
+[[nodiscard]] constexpr std::int64_t elements_of(const ExpertSpec& spec) {
+  const std::int64_t before = spec.unit == Unit::kPlain ? 1 : spec.unit == Unit::kTrilinear ? 3 : 2;
+  const std::int64_t biases = spec.biases ? before * spec.width + spec.hidden : 0;
+  return (before + 1) * spec.hidden * spec.width + biases;
+}
+
 /// A weight matrix W [out, in] (y = W x) as it lies in a file or in memory. Fused, interleaved and
 /// transposed layouts are strides, not copies. Owns nothing.
 struct WeightView {

@@ -41,6 +41,7 @@ Syntax Command::syntax() const {
 std::vector<Command> commands() {
   return {run_command(),       verify_golden_command(),  verify_laws_command(),
           bench_ffn_command(), bench_exchange_command(), bench_layer_command(),
-          models_command(),    models_show_command(),    doctor_command()};
+          models_command(),    models_show_command(),    plan_command(),
+          doctor_command()};
 }
 }  // namespace switchyard::launch

@@ -13,5 +13,6 @@ namespace switchyard::launch {
 [[nodiscard]] Command bench_layer_command();
 [[nodiscard]] Command models_command();
 [[nodiscard]] Command models_show_command();
+[[nodiscard]] Command plan_command();
 [[nodiscard]] Command doctor_command();
 }  // namespace switchyard::launch

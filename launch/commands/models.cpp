@@ -29,7 +29,8 @@ nlohmann::ordered_json to_json(const runtime::ModelSummary& model) {
           {"active_parameters_less_input_embedding", count.active_less_input},
           {"active_parameters_less_embeddings", count.active_less_embeddings},
           {"total_parameters_published", or_null(model.total_published)},
-          {"active_parameters_published", or_null(model.active_published)}};
+          {"active_parameters_published", or_null(model.active_published)},
+          {"corrections", model.corrections}};
 }
 
 bool is_number(const std::string& cell) {
@@ -63,6 +64,13 @@ int list_models(Context& context) {
     models.push_back(runtime::summarise(runtime::Model::preset(name)));
   }
   print(runtime::model_table(models), context.out);
+  context.out << "\nactive: every weight that a token touches; less_input: without the input "
+                 "embedding; less_both: without both\nquoted wrongly elsewhere, models show NAME "
+                 "says what is right:";
+  for (const runtime::ModelSummary& model : models) {
+    if (!model.corrections.empty()) context.out << ' ' << model.name;
+  }
+  context.out << '\n';
   if (!context.json.wanted()) return runtime::kDone;
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const runtime::ModelSummary& model : models) list.push_back(to_json(model));

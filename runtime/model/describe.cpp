@@ -139,6 +139,7 @@ std::vector<Property> describe_model(const Model& model) {
   add_parameters(model, rows);
   if (!m.source().empty()) rows.push_back({"source", m.source()});
   if (!m.notes().empty()) rows.push_back({"notes", m.notes()});
+  if (!m.corrections().empty()) rows.push_back({"quoted wrongly", m.corrections()});
   return rows;
 }
 
@@ -157,6 +158,7 @@ ModelSummary summarise(const Model& model) {
   row.parameters = model.parameters();
   row.total_published = m.total_params_published();
   row.active_published = m.active_params_published();
+  row.corrections = m.corrections();
   return row;
 }
 
@@ -173,15 +175,21 @@ Table model_table(const std::vector<ModelSummary>& models) {
                    "total_parameters",
                    "total_error",
                    "active_parameters",
-                   "active_error"};
+                   "active_error",
+                   "less_input",
+                   "less_both",
+                   "total/active"};
   for (const ModelSummary& m : models) {
-    table.rows.push_back({m.name, std::to_string(m.layers), std::to_string(m.moe_layers),
-                          std::to_string(m.hidden_size), std::to_string(m.moe_intermediate_size),
-                          std::to_string(m.routed_experts), std::to_string(m.top_k),
-                          std::to_string(m.shared_experts), billions(m.parameters.total),
-                          error_of(m.parameters.total, m.total_published),
-                          billions(m.parameters.active),
-                          error_of(m.parameters.active, m.active_published)});
+    table.rows.push_back(
+        {m.name, std::to_string(m.layers), std::to_string(m.moe_layers),
+         std::to_string(m.hidden_size), std::to_string(m.moe_intermediate_size),
+         std::to_string(m.routed_experts), std::to_string(m.top_k),
+         std::to_string(m.shared_experts), billions(m.parameters.total),
+         error_of(m.parameters.total, m.total_published), billions(m.parameters.active),
+         error_of(m.parameters.active, m.active_published),
+         billions(m.parameters.active_less_input), billions(m.parameters.active_less_embeddings),
+         formatted("%.1f", static_cast<double>(m.parameters.total) /
+                               static_cast<double>(m.parameters.active))});
   }
   return table;
 }

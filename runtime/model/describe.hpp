@@ -32,6 +32,7 @@ struct ModelSummary {
   std::int64_t shared_experts = 0;
   ParameterCount parameters;
   std::int64_t total_published = 0;   ///< 0: not published
+  std::string corrections;            ///< of what is widely quoted wrongly
   std::int64_t active_published = 0;  ///< 0: not published
 };
 [[nodiscard]] ModelSummary summarise(const Model& model);

@@ -44,15 +44,6 @@ experts::BlockSpec block_of(const RunSettings& settings, const Model& model) {
   return block;
 }
 
-namespace {
-std::int64_t elements_of(const experts::ExpertSpec& spec) {
-  const std::int64_t matrices = spec.unit == experts::Unit::kPlain       ? 2
-                                : spec.unit == experts::Unit::kTrilinear ? 4
-                                                                         : 3;
-  return matrices * spec.hidden * spec.width;
-}
-}  // namespace
-
 std::int64_t weight_bytes(const experts::BlockSpec& block, const Placement& placement, int rank,
                           experts::DType stored, std::int64_t layers) {
   std::int64_t elements =

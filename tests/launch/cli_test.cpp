@@ -36,6 +36,27 @@ TEST(Cli, EveryOptionInHelpNamesItsUnit) {
   EXPECT_THAT(help.out, HasSubstr("--json FILE"));
 }
 
+TEST(Cli, PlanSaysWhatAModelNeedsAndWhetherItFits) {
+  const Outcome outcome =
+      run({.words = switchyard({"plan", "--model", "mixtral-8x7b", "--ranks", "8", "--weights",
+                                "bfloat16", "--memory-per-rank", "20", "--json", "-"})});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  const auto json = nlohmann::json::parse(outcome.out);
+  EXPECT_EQ(json["name"], "mixtral-8x7b");
+  EXPECT_EQ(json["total_parameters"], 46702792704);
+  EXPECT_EQ(json["memory"]["experts_bytes"], 32LL * 176160768 * 2);
+  EXPECT_EQ(json["fits"], true);
+  EXPECT_EQ(json["fewest_ranks"], 8);
+  EXPECT_GT(json["over_experts"].size(), 3U);
+}
+
+TEST(Cli, PlanRefusesMoreNodesThanRanks) {
+  const Outcome outcome = run({.words = switchyard({"plan", "--ranks", "2", "--nodes", "3"})});
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("plan: nodes: got 3, want 1 to 2"));
+  EXPECT_EQ(outcome.out, "");
+}
+
 TEST(Cli, NoCommandIsAUsageError) {
   const Outcome outcome = run({.words = switchyard({})});
   EXPECT_EQ(outcome.status, 2);
