@@ -74,6 +74,10 @@ struct Kernels {
   /// out = sum over rows, in order, of weight * row, every operation rounded once.
   void (*sum)(const float* const* rows, const float* weights, std::int64_t num_rows,
               std::int64_t width, float* out) = nullptr;
+  /// values = e^(values - m), m the largest of them and of *most, which becomes m; *sum grows by
+  /// their sum, 16 interleaved parts in order. -infinity becomes 0 where m is finite.
+  /// @param count  a multiple of 16
+  void (*exponentials)(float* values, std::int64_t count, float* most, float* sum) = nullptr;
 };
 
 [[nodiscard]] Kernels portable_kernels();

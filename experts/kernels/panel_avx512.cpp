@@ -82,11 +82,12 @@ struct Lanes {
 #include "experts/kernels/inner_avx512.inl"
 #include "experts/kernels/panel.inl"
 #include "experts/kernels/philox.inl"
+#include "experts/kernels/softmax.inl"
 #include "experts/kernels/sum.inl"
 
 namespace switchyard::experts::panel {
 Kernels avx512_kernels() {
-  return {Simd::kMaxRows, pack_rows, run, fill, finish_sums, weighted_sum};
+  return {Simd::kMaxRows, pack_rows, run, fill, finish_sums, weighted_sum, exponentials};
 }
 }  // namespace switchyard::experts::panel
 #endif

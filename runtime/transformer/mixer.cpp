@@ -43,12 +43,17 @@ std::string layer_prefix(const Model& model, std::int64_t layer) {
 
 std::unique_ptr<Mixer> make_mixer(const Model& model, TensorSource& tensors, std::int64_t layer,
                                   experts::Isa isa) {
-  static_cast<void>(tensors);
-  static_cast<void>(layer);
-  static_cast<void>(isa);
   namespace v1 = switchyard::model::v1;
-  throw std::invalid_argument("model: attention, got " +
-                              v1::Attention::Type_Name(model.message().attention()) +
-                              ", want one that whole models have");
+  const MixerParts parts{.model = model, .tensors = tensors, .layer = layer, .isa = isa};
+  switch (model.message().attention()) {
+    case v1::Attention::gqa:
+    case v1::Attention::gqa_chunked:
+    case v1::Attention::gqa_sinks:
+      return make_grouped(parts);
+    default:
+      throw std::invalid_argument("model: attention, got " +
+                                  v1::Attention::Type_Name(model.message().attention()) +
+                                  ", want one that whole models have: gqa, gqa_chunked, gqa_sinks");
+  }
 }
 }  // namespace switchyard::runtime
