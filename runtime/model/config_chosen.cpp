@@ -10,6 +10,36 @@ namespace {
 void softmax_of_chosen(Message& m) {
   m.set_normalize_topk(v1::NormalizeTopk::within_topk);
 }
+
+/// Llama 4: which layers have no positions, which see everything, and the temperature there.
+void read_chunks(const ConfigReader& json, Message& m) {
+  // One number a layer: 1 has positions. Empty or missing: all but every fourth.
+  const std::vector<std::int64_t> has_rope = json.integers("no_rope_layers");
+  const std::int64_t every = json.integer("no_rope_layer_interval", 4);
+  if (every < 1) json.refuse("no_rope_layer_interval", "at least 1");
+  if (!has_rope.empty() && static_cast<std::int64_t>(has_rope.size()) != m.num_layers()) {
+    json.refuse("no_rope_layers", "one number a layer");
+  }
+  const std::vector<std::string> types = json.texts("layer_types");
+  if (!types.empty() && static_cast<std::int64_t>(types.size()) != m.num_layers()) {
+    json.refuse("layer_types", "one name a layer");
+  }
+  m.set_attention_chunk(
+      json.is_null("attention_chunk_size") ? 0 : json.integer("attention_chunk_size", 8192));
+  for (std::int64_t layer = 0; layer < m.num_layers(); ++layer) {
+    const auto at = static_cast<std::size_t>(layer);
+    const bool rope = has_rope.empty() ? (layer + 1) % every != 0 : has_rope[at] != 0;
+    if (!rope) m.add_no_rope_layers(layer);
+    if (types.empty() ? !rope : types[at] == "full_attention") m.add_full_attention_layers(layer);
+  }
+  // A flag in recent files, a number in the first ones.
+  const bool tuned = json.is_number("attn_temperature_tuning")
+                         ? json.integer("attn_temperature_tuning") != 0
+                         : json.flag("attn_temperature_tuning", true);
+  if (!tuned) return;
+  m.set_temperature_floor(json.integer("floor_scale", 8192));
+  m.set_temperature_scale(json.real("attn_scale", 0.1));
+}
 }  // namespace
 
 void jetmoe(const ConfigReader& json, Message& m) {
@@ -30,6 +60,7 @@ void jetmoe(const ConfigReader& json, Message& m) {
   m.set_head_dim(json.integer("kv_channels", 128));
   m.set_attention(v1::Attention::moa);
   m.set_expert_bias(v1::ExpertBias::shared_output_bias);
+  read_positions(json, {.context = 4096, .eos = 2, .bos = 1}, m);
   softmax_of_chosen(m);
 }
 
@@ -82,6 +113,7 @@ void llama_moe(const ConfigReader& json, Message& m) {
   if (!json.flag("gate_use_softmax", true)) json.refuse("gate_use_softmax", "true");
   if (!json.flag("multiply_gate_scores", true)) json.refuse("multiply_gate_scores", "true");
   m.set_routed_scaling_factor(json.real("score_scale_factor", 1));
+  read_positions(json, {.context = 2048, .eos = 2, .bos = 1}, m);
   softmax_of_chosen(m);
 }
 
@@ -96,6 +128,12 @@ void yuan(const ConfigReader& json, Message& m) {
     m.set_head_dim(json.integer("attention_projection_size") / m.num_heads());
   }
   m.set_attention(v1::Attention::gqa_lfa);
+  if (json.flag("use_shareqk", false)) json.refuse("use_shareqk", "false");
+  // As many elements turn as a head of hidden_size / heads would have.
+  if (m.head_dim() * m.num_heads() != m.hidden_size()) {
+    m.set_rotary_dim(m.hidden_size() / m.num_heads());
+  }
+  read_positions(json, {.context = 8192, .eos = 77185}, m);
   m.set_logits(v1::Logits::attention);
   softmax_of_chosen(m);
 }
@@ -111,6 +149,8 @@ void phimoe(const ConfigReader& json, Message& m) {
   m.set_norm(v1::Norm::layernorm_bias);
   m.set_lm_head_bias(json.flag("lm_head_bias", false));
   read_attention_bias(json, false, m);
+  m.set_attention_window(json.is_null("sliding_window") ? 0 : json.integer("sliding_window", 0));
+  read_positions(json, {.eps = 1e-5, .theta = 1e6, .context = 131072, .eos = 2}, m);
 }
 
 void llama4(const ConfigReader& whole, Message& m) {
@@ -136,7 +176,11 @@ void llama4(const ConfigReader& whole, Message& m) {
   }
   m.set_attention(v1::Attention::gqa_chunked);
   if (json.flag("use_qk_norm", true)) m.set_qk_norm(v1::QkNorm::l2_no_weight);
+  m.set_qk_norm_after_rope(m.qk_norm() != v1::QkNorm::no);
   read_attention_bias(json, false, m);
+  m.set_rope(v1::Rope::interleaved);
+  read_chunks(json, m);
+  read_positions(json, {.eps = 1e-5, .theta = 5e5, .context = 131072, .eos = 2, .bos = 1}, m);
 }
 
 void minimax_m2(const ConfigReader& json, Message& m) {

@@ -55,6 +55,32 @@ void read_v3_router(const ConfigReader& json, std::int64_t groups, std::int64_t 
   if (json.flag("norm_topk_prob", true)) renormalise(kEpsilon, m);
   m.set_routed_scaling_factor(json.real("routed_scaling_factor", scale));
 }
+
+/// Positions as Mistral's params.json spells them, and as vLLM's adapter reads them.
+void read_vendor_positions(const ConfigReader& json, Message& m) {
+  m.set_rope(v1::Rope::interleaved);
+  m.set_rms_norm_eps(json.real("norm_eps", 1e-6));
+  m.set_rope_theta(json.real("rope_theta", 10000));
+  m.set_max_context(json.integer("max_position_embeddings", 128000));
+  if (json.is_object("yarn")) {
+    const ConfigReader yarn = json.object("yarn");
+    m.set_rope_scaling(v1::RopeScaling::yarn);
+    m.set_rope_factor(yarn.real("factor", 1));
+    m.set_rope_original_context(yarn.integer("original_max_position_embeddings"));
+    if (yarn.has("beta")) m.set_yarn_beta_fast(yarn.real("beta", 32));
+    if (yarn.has("alpha")) m.set_yarn_beta_slow(yarn.real("alpha", 1));
+    // Without apply_scale neither cos and sin nor the scores grow with the context.
+    m.set_rope_attention_factor(1);
+    if (yarn.flag("apply_scale", true)) m.set_yarn_mscale_all_dim(1);
+  }
+  if (json.is_object("llama_4_scaling")) {
+    const ConfigReader scaling = json.object("llama_4_scaling");
+    m.set_temperature_floor(scaling.integer("original_max_position_embeddings"));
+    m.set_temperature_scale(scaling.real("beta", 0));
+    m.set_temperature_everywhere(true);
+  }
+  read_ends(json, {.eos = 2, .bos = 1}, m);
+}
 }  // namespace
 
 // The 16B model, by its vendor's config class.
@@ -64,6 +90,7 @@ void deepseek_moe(const ConfigReader& json, Message& m) {
   require_scoring(json, "softmax");
   if (m.top_k() > 1 && json.flag("norm_topk_prob", false)) renormalise(kEpsilon, m);
   read_attention_bias(json, false, m);
+  read_positions(json, {.context = 2048, .eos = 100001, .bos = 100000}, m);
 }
 
 // transformers multiplies by the factor and never renormalises, whatever norm_topk_prob says.
@@ -85,6 +112,8 @@ void deepseek_v2(const ConfigReader& json, Message& m) {
   }
   read_latent_attention(json, m);
   read_attention_bias(json, false, m);
+  m.set_rope(v1::Rope::interleaved);
+  read_positions(json, {.context = 2048, .eos = 100001, .bos = 100000}, m);
 }
 
 void deepseek_v3(const ConfigReader& json, Message& m) {
@@ -108,6 +137,7 @@ void glm4_moe(const ConfigReader& json, Message& m) {
   // Its attention_bias is q, k and v only.
   if (json.flag("attention_bias", false)) m.set_attn_bias(v1::AttnBias::qkv);
   if (json.flag("use_qk_norm", false)) m.set_qk_norm(v1::QkNorm::per_head);
+  read_positions(json, {.eps = 1e-5, .rotary = 0.5, .context = 131072}, m);
 }
 
 void glm_moe_dsa(const ConfigReader& json, Message& m) {
@@ -138,7 +168,16 @@ void glm_moe_dsa(const ConfigReader& json, Message& m) {
   m.set_index_heads(json.integer("index_n_heads", 32));
   m.set_index_head_dim(json.integer("index_head_dim", 128));
   m.set_index_topk(json.integer("index_topk", 2048));
+  // Of GLM-5.2: layers that take over the choice of the one before.
+  for (const std::string& type : json.texts("indexer_types")) {
+    if (type != "full") json.refuse("indexer_types", "full in every layer");
+  }
+  if (json.integer("index_topk_freq", 1) > 1) json.refuse("index_topk_freq", "1");
   read_attention_bias(json, false, m);
+  read_pairing(json, "rope_interleave", true, m);
+  m.set_index_rope(json.flag("indexer_rope_interleave", true) ? v1::Rope::interleaved
+                                                              : v1::Rope::half);
+  read_positions(json, {.eps = 1e-5, .context = 202752, .eos = 1}, m);
 }
 
 void mistral4(const ConfigReader& json, Message& m) {
@@ -178,6 +217,7 @@ void mistral_large_3(const ConfigReader& json, Message& m) {
   renormalise(0, m);
   m.set_routed_scaling_factor(moe.real("routed_scale", 1));
   read_latent_attention(json, m);
+  read_vendor_positions(json, m);
 }
 
 // Two attentions and two dense MLPs a layer beside the experts; some experts have no weights.

@@ -4,6 +4,7 @@
 /// What the config.json readers of the families share. One function a family: it knows the keys and
 /// defaults of the family's official config class and writes the composition of its router.
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,9 +28,28 @@ struct Defaults {
   bool tied = false;
 };
 
+/// Defaults of a config class for what positions, norms and the ends of a text are.
+struct PositionDefaults {
+  double eps = 1e-6;
+  double theta = 10000;
+  double rotary = 1;  ///< share of a head that is turned
+  std::int64_t context = 0;
+  std::optional<std::int64_t> eos = std::nullopt;
+  std::optional<std::int64_t> bos =
+      std::nullopt;  ///< only where the family's tokenizer puts it before a text
+};
+
 /// vocab_size, hidden_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim,
 /// tie_word_embeddings, hidden_act.
 void read_common(const ConfigReader& json, const Defaults& defaults, Message& m);
+/// rms_norm_eps, rope_theta, partial_rotary_factor, rope_scaling (or rope_parameters),
+/// max_position_embeddings, eos_token_id, and bos_token_id where `defaults` has one. Needs the
+/// heads' widths. Sources: transformers' modeling_rope_utils.py, v4.57.6 and v5.15.0.
+void read_positions(const ConfigReader& json, const PositionDefaults& defaults, Message& m);
+/// `key` true: neighbours are turned together; false: element i with i + half.
+void read_pairing(const ConfigReader& json, const std::string& key, bool missing, Message& m);
+/// eos_token_id, a number or a list, and bos_token_id as above.
+void read_ends(const ConfigReader& json, const PositionDefaults& defaults, Message& m);
 /// The latent attention of DeepSeek: ranks and head widths. The defaults are DeepSeek-V3's.
 void read_latent_attention(const ConfigReader& json, Message& m);
 /// attention_bias: q, k, v and o.

@@ -39,6 +39,8 @@ void hunyuan(const ConfigReader& json, Message& m) {
   m.set_capacity_rule(v1::CapacityRule::recycle);
   m.set_capacity_factor(json.real("capacity_factor", 1));
   read_attention_bias(json, false, m);
+  m.set_qk_norm_after_rope(true);
+  read_positions(json, {.eps = 1e-5, .context = 2048, .eos = 2}, m);
 }
 
 // The later A13B: always renormalised, always with the shared MLP.
@@ -52,5 +54,7 @@ void hunyuan_v1_moe(const ConfigReader& json, Message& m) {
   renormalise(0, m);
   m.set_qk_norm(v1::QkNorm::per_head);
   read_attention_bias(json, false, m);
+  m.set_qk_norm_after_rope(true);
+  read_positions(json, {.eps = 1e-5, .context = 2048, .eos = 2}, m);
 }
 }  // namespace switchyard::runtime::config

@@ -78,6 +78,11 @@ bool ConfigReader::is_list(const std::string& key) const {
   return value != nullptr && value->is_array();
 }
 
+bool ConfigReader::is_number(const std::string& key) const {
+  const auto* value = object_->find(key);
+  return value != nullptr && value->is_number();
+}
+
 void ConfigReader::refuse(const std::string& key, const std::string& want) const {
   const auto found = object_->value.find(key);
   std::string got = "missing";
@@ -140,6 +145,20 @@ std::vector<std::int64_t> ConfigReader::integers(const std::string& key) const {
     const std::optional<std::int64_t> number = whole(element);
     if (!number) refuse(key, "a list of whole numbers");
     numbers.push_back(*number);
+  }
+  return numbers;
+}
+
+std::vector<double> ConfigReader::reals(const std::string& key) const {
+  std::vector<double> numbers;
+  const auto* value = object_->find(key);
+  if (value == nullptr) return numbers;
+  if (!value->is_array()) refuse(key, "a list of numbers");
+  for (const auto& element : *value) {
+    if (!element.is_number() || !std::isfinite(element.get<double>())) {
+      refuse(key, "a list of numbers");
+    }
+    numbers.push_back(element.get<double>());
   }
   return numbers;
 }

@@ -25,6 +25,7 @@ class ConfigReader {
   [[nodiscard]] bool is_object(const std::string& key) const;
   [[nodiscard]] bool is_text(const std::string& key, std::string_view value) const;
   [[nodiscard]] bool is_list(const std::string& key) const;
+  [[nodiscard]] bool is_number(const std::string& key) const;
 
   [[nodiscard]] std::int64_t integer(const std::string& key, std::int64_t missing) const;
   /// A key that this family cannot do without.
@@ -36,6 +37,7 @@ class ConfigReader {
   [[nodiscard]] std::string text(const std::string& key, const std::string& missing) const;
   /// Empty when missing.
   [[nodiscard]] std::vector<std::int64_t> integers(const std::string& key) const;
+  [[nodiscard]] std::vector<double> reals(const std::string& key) const;
   [[nodiscard]] std::vector<std::string> texts(const std::string& key) const;
   /// The object under a key; one without keys when missing.
   [[nodiscard]] ConfigReader object(const std::string& key) const;

@@ -109,6 +109,10 @@ void jamba(const ConfigReader& json, Message& m) {
   m.set_mamba_dt_rank(automatic ? (m.hidden_size() + 15) / 16 : json.integer("mamba_dt_rank"));
   if (!json.flag("mamba_conv_bias", true)) json.refuse("mamba_conv_bias", "true");
   if (json.flag("mamba_proj_bias", false)) json.refuse("mamba_proj_bias", "false");
+  m.set_rms_norm_eps(json.real("rms_norm_eps", 1e-6));
+  m.set_rope(v1::Rope::none);
+  m.set_max_context(json.integer("max_position_embeddings", 262144));
+  read_ends(json, {.eos = 2, .bos = 1}, m);
 }
 
 void arctic(const ConfigReader& json, Message& m) {
@@ -135,7 +139,13 @@ void dbrx(const ConfigReader& json, Message& m) {
   m.set_num_layers(json.integer("n_layers", 24));
   m.set_num_heads(json.integer("n_heads", 16));
   if (m.num_heads() < 1) json.refuse("n_heads", "at least 1");
-  m.set_num_kv_heads(json.object("attn_config").integer("kv_n_heads", 1));
+  const ConfigReader attention = json.object("attn_config");
+  m.set_num_kv_heads(attention.integer("kv_n_heads", 1));
+  if (attention.has("clip_qkv")) m.set_qkv_clip(attention.real("clip_qkv", 0));
+  m.set_rms_norm_eps(1e-5);  // nn.LayerNorm's default; the config has no key for it
+  m.set_rope_theta(attention.real("rope_theta", json.real("rope_theta", 10000)));
+  m.set_max_context(json.integer("max_seq_len", 2048));
+  read_ends(json, {}, m);
   m.set_head_dim(m.hidden_size() < m.num_heads() ? 1 : m.hidden_size() / m.num_heads());
   m.set_norm(v1::Norm::layernorm);
   m.set_moe_intermediate_size(ffn.integer("ffn_hidden_size", 3584));
@@ -156,6 +166,12 @@ void grok1(const ConfigReader& json, Message& m) {
   m.set_moe_intermediate_size(json.integer("intermediate_size", 32768));
   m.set_routed_experts(json.integer("num_experts", 8));
   m.set_top_k(json.integer("num_selected_experts", json.integer("num_experts_per_tok", 2)));
+  m.set_norm_placement(v1::NormPlacement::sandwich);
+  read_positions(json, {.eps = 1e-5, .context = 8192, .eos = 2}, m);
+  m.set_attention_scale(json.real("attn_output_multiplier", 0.08838834764831845));
+  m.set_attention_logit_cap(json.real("max_attn_value", 30));
+  m.set_embedding_multiplier(json.real("embedding_multiplier_scale", 78.38367176906169));
+  m.set_logit_multiplier(json.real("output_multiplier_scale", 0.5773502691896257));
 }
 
 void ernie4_5_moe(const ConfigReader& json, Message& m) {
@@ -194,6 +210,7 @@ void skywork_moe(const ConfigReader& json, Message& m) {
     m.set_logit_transform_value(json.real("moe_gate_norm_std", 1));
   }
   renormalise(0, m);
+  read_positions(json, {.context = 8192, .eos = 2, .bos = 1}, m);
 }
 
 void openmoe(const ConfigReader& json, Message& m) {
@@ -208,5 +225,7 @@ void openmoe(const ConfigReader& json, Message& m) {
   m.set_capacity_rule(v1::CapacityRule::colossal);
   m.set_capacity_factor(json.real("router_capacity_factor_train", 1.25));
   m.set_eval_capacity_factor(json.real("router_capacity_factor_eval", 2));
+  m.set_attention_scale(1);
+  read_positions(json, {.context = 2048, .eos = 1}, m);
 }
 }  // namespace switchyard::runtime::config

@@ -21,6 +21,7 @@ using google::protobuf::FieldDescriptor;
 constexpr std::int64_t kMaxLayers = 4096;
 constexpr std::int64_t kMaxWidth = std::int64_t{1} << 19;
 constexpr std::int64_t kMaxVocabulary = std::int64_t{1} << 31;
+constexpr std::int64_t kMaxContext = std::int64_t{1} << 40;     // tokens of one text
 constexpr std::int64_t kMaxProjection = std::int64_t{1} << 22;  // heads x head size
 constexpr std::int64_t kMaxExperts = std::int64_t{1} << 22;     // of all layers
 
@@ -46,10 +47,14 @@ void check_numbers(const Message& m) {
            "a number from 0");
     } else if (field.cpp_type() == FieldDescriptor::CPPTYPE_INT64) {
       const bool published = field.name().ends_with("_published");
-      const bool vocabulary = &field == fields.FindFieldByNumber(Message::kVocabSizeFieldNumber);
+      const bool vocabulary = field.number() == Message::kVocabSizeFieldNumber ||
+                              field.number() == Message::kBosTokenFieldNumber;
+      const bool context = field.number() == Message::kMaxContextFieldNumber ||
+                           field.number() == Message::kRopeOriginalContextFieldNumber;
       want_range(field.name().c_str(), reflection.GetInt64(m, &field), 0,
                  published    ? INT64_MAX
                  : vocabulary ? kMaxVocabulary
+                 : context    ? kMaxContext
                               : kMaxWidth);
     } else if (field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM) {
       const int value = reflection.GetEnumValue(m, &field);
@@ -131,6 +136,24 @@ void check_attention(const Message& m) {
     want_range("attn_offset", m.attn_offset(), 0, m.attn_every() - 1);
   }
 }
+
+void check_positions(const Message& m) {
+  const auto want_layers = [&m](const char* field, const auto& layers) {
+    for (const std::int64_t layer : layers) want_range(field, layer, 0, m.num_layers() - 1);
+  };
+  want_layers("no_rope_layers", m.no_rope_layers());
+  want_layers("full_attention_layers", m.full_attention_layers());
+  for (const std::int64_t id : m.eos_tokens()) want_range("eos_tokens", id, 0, kMaxVocabulary);
+  want_range("rotary_dim", m.rotary_dim(), 0, std::max<std::int64_t>(m.head_dim(), 1));
+  if (m.rope_scaling() == v1::RopeScaling::none) return;
+  want(m.rope_factor() > 0, "rope_factor", std::to_string(m.rope_factor()), "a number above 0");
+  if (m.rope_scaling() != v1::RopeScaling::longrope) return;
+  const std::int64_t pairs = (m.rotary_dim() > 0 ? m.rotary_dim() : m.head_dim()) / 2;
+  want(m.rope_short_factors_size() == pairs, "rope_short_factors",
+       std::to_string(m.rope_short_factors_size()) + " numbers", std::to_string(pairs));
+  want(m.rope_long_factors_size() == pairs, "rope_long_factors",
+       std::to_string(m.rope_long_factors_size()) + " numbers", std::to_string(pairs));
+}
 }  // namespace
 
 void Model::validate() const {
@@ -144,6 +167,7 @@ void Model::validate() const {
   check_router(m);
   check_networks(m);
   check_attention(m);
+  check_positions(m);
   experts::validate(block().router);
 }
 }  // namespace switchyard::runtime
