@@ -20,17 +20,14 @@ void read_chunks(const ConfigReader& json, Message& m) {
   if (!has_rope.empty() && static_cast<std::int64_t>(has_rope.size()) != m.num_layers()) {
     json.refuse("no_rope_layers", "one number a layer");
   }
-  const std::vector<std::string> types = json.texts("layer_types");
-  if (!types.empty() && static_cast<std::int64_t>(types.size()) != m.num_layers()) {
-    json.refuse("layer_types", "one name a layer");
-  }
+  const bool named = read_full_layers(json, m);
   m.set_attention_chunk(
       json.is_null("attention_chunk_size") ? 0 : json.integer("attention_chunk_size", 8192));
   for (std::int64_t layer = 0; layer < m.num_layers(); ++layer) {
     const auto at = static_cast<std::size_t>(layer);
     const bool rope = has_rope.empty() ? (layer + 1) % every != 0 : has_rope[at] != 0;
     if (!rope) m.add_no_rope_layers(layer);
-    if (types.empty() ? !rope : types[at] == "full_attention") m.add_full_attention_layers(layer);
+    if (!named && !rope) m.add_full_attention_layers(layer);
   }
   // A flag in recent files, a number in the first ones.
   const bool tuned = json.is_number("attn_temperature_tuning")
@@ -90,6 +87,17 @@ void gpt_oss(const ConfigReader& json, Message& m) {
   m.set_attention_window(json.is_null("sliding_window") ? 0 : json.integer("sliding_window", 128));
   read_attention_bias(json, true, m);
   softmax_of_chosen(m);
+  read_positions(json, {.eps = 1e-5, .theta = 150000, .context = 131072}, m);
+  if (!json.has("rope_scaling") && !json.has("rope_parameters")) {
+    m.set_rope_scaling(v1::RopeScaling::yarn);
+    m.set_rope_factor(32);
+    m.set_rope_original_context(json.integer("initial_context_length", 4096));
+    m.set_yarn_truncate(false);
+  }
+  if (read_full_layers(json, m)) return;
+  for (std::int64_t layer = 1; layer < m.num_layers(); layer += 2) {
+    m.add_full_attention_layers(layer);
+  }
 }
 
 void llama_moe(const ConfigReader& json, Message& m) {

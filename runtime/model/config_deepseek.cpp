@@ -125,6 +125,8 @@ void deepseek_v3(const ConfigReader& json, Message& m) {
   read_v3_router(json, 8, 4, 2.5, m);
   read_latent_attention(json, m);
   read_attention_bias(json, false, m);
+  read_pairing(json, "rope_interleave", true, m);
+  read_positions(json, {.context = 4096, .eos = 1, .bos = 0}, m);
 }
 
 void glm4_moe(const ConfigReader& json, Message& m) {

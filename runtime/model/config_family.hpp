@@ -46,6 +46,8 @@ void read_common(const ConfigReader& json, const Defaults& defaults, Message& m)
 /// max_position_embeddings, eos_token_id, and bos_token_id where `defaults` has one. Needs the
 /// heads' widths. Sources: transformers' modeling_rope_utils.py, v4.57.6 and v5.15.0.
 void read_positions(const ConfigReader& json, const PositionDefaults& defaults, Message& m);
+/// layer_types, one name a layer: those that are "full_attention". False when missing.
+bool read_full_layers(const ConfigReader& json, Message& m);
 /// `key` true: neighbours are turned together; false: element i with i + half.
 void read_pairing(const ConfigReader& json, const std::string& key, bool missing, Message& m);
 /// eos_token_id, a number or a list, and bos_token_id as above.

@@ -40,7 +40,7 @@ void hunyuan(const ConfigReader& json, Message& m) {
   m.set_capacity_factor(json.real("capacity_factor", 1));
   read_attention_bias(json, false, m);
   m.set_qk_norm_after_rope(true);
-  read_positions(json, {.eps = 1e-5, .context = 2048, .eos = 2}, m);
+  read_positions(json, {.eps = 1e-5, .context = 2048, .eos = 2, .bos = 1}, m);
 }
 
 // The later A13B: always renormalised, always with the shared MLP.

@@ -80,6 +80,20 @@ void read_scaling(const ConfigReader& json, const ConfigReader& scaling, Message
 }
 }  // namespace
 
+bool read_full_layers(const ConfigReader& json, Message& m) {
+  const std::vector<std::string> types = json.texts("layer_types");
+  if (types.empty()) return false;
+  if (static_cast<std::int64_t>(types.size()) != m.num_layers()) {
+    json.refuse("layer_types", "one name a layer");
+  }
+  for (std::size_t layer = 0; layer < types.size(); ++layer) {
+    if (types[layer] == "full_attention") {
+      m.add_full_attention_layers(static_cast<std::int64_t>(layer));
+    }
+  }
+  return true;
+}
+
 void read_pairing(const ConfigReader& json, const std::string& key, bool missing, Message& m) {
   m.set_rope(json.flag(key, missing) ? v1::Rope::interleaved : v1::Rope::half);
 }

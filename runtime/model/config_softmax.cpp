@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "runtime/model/config_family.hpp"
 #include "runtime/model/model.pb.h"
 
@@ -25,6 +27,12 @@ void read_qwen_shared(const ConfigReader& json, std::int64_t missing, Message& m
   m.set_shared_experts(1);
   m.set_shared_expert_gate(v1::SharedExpertGate::sigmoid);
 }
+
+/// A window in all layers; 0 and null: none.
+void read_window(const ConfigReader& json, std::int64_t missing, Message& m) {
+  m.set_attention_window(json.is_null("sliding_window") ? 0
+                                                        : json.integer("sliding_window", missing));
+}
 }  // namespace
 
 void mixtral(const ConfigReader& json, Message& m) {
@@ -33,6 +41,8 @@ void mixtral(const ConfigReader& json, Message& m) {
   m.set_routed_experts(json.integer("num_local_experts", 8));
   m.set_top_k(json.integer("num_experts_per_tok", 2));
   renormalise(0, m);
+  read_window(json, 0, m);
+  read_positions(json, {.eps = 1e-5, .theta = 1e6, .context = 131072, .eos = 2, .bos = 1}, m);
 }
 
 void qwen2_moe(const ConfigReader& json, Message& m) {
@@ -45,6 +55,12 @@ void qwen2_moe(const ConfigReader& json, Message& m) {
   read_qwen_shared(json, 5632, m);
   if (json.flag("norm_topk_prob", false)) renormalise(0, m);
   if (json.flag("qkv_bias", true)) m.set_attn_bias(v1::AttnBias::qkv);
+  read_positions(json, {.context = 32768}, m);
+  if (!json.flag("use_sliding_window", false)) return;
+  read_window(json, 4096, m);  // from layer max_window_layers on
+  if (read_full_layers(json, m)) return;
+  const std::int64_t whole = std::min(json.integer("max_window_layers", 28), m.num_layers());
+  for (std::int64_t layer = 0; layer < whole; ++layer) m.add_full_attention_layers(layer);
 }
 
 void qwen3_moe(const ConfigReader& json, Message& m) {
@@ -56,6 +72,8 @@ void qwen3_moe(const ConfigReader& json, Message& m) {
   if (json.flag("norm_topk_prob", false)) renormalise(0, m);
   read_attention_bias(json, false, m);
   m.set_qk_norm(v1::QkNorm::per_head);
+  if (json.flag("use_sliding_window", false)) read_window(json, 4096, m);
+  read_positions(json, {.context = 32768}, m);
 }
 
 void qwen3_next(const ConfigReader& json, Message& m) {
@@ -89,6 +107,8 @@ void olmoe(const ConfigReader& json, Message& m) {
   if (json.flag("norm_topk_prob", false)) renormalise(0, m);
   read_attention_bias(json, false, m);
   m.set_qk_norm(v1::QkNorm::full_width);
+  m.set_qkv_clip(json.real("clip_qkv", 0));
+  read_positions(json, {.eps = 1e-5, .context = 4096, .eos = 50279}, m);
 }
 
 void jamba(const ConfigReader& json, Message& m) {
@@ -130,6 +150,8 @@ void arctic(const ConfigReader& json, Message& m) {
   m.set_capacity_rule(v1::CapacityRule::deepspeed_top2);
   m.set_capacity_factor(json.real("moe_train_capacity_factor", 1));
   m.set_eval_capacity_factor(json.real("moe_eval_capacity_factor", 1));
+  read_window(json, 0, m);
+  read_positions(json, {.eps = 1e-5, .theta = 1e6, .context = 4096, .eos = 2, .bos = 1}, m);
 }
 
 void dbrx(const ConfigReader& json, Message& m) {
