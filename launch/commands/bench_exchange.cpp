@@ -24,6 +24,7 @@ runtime::bench::ExchangeSettings settings_of(const Options& options) {
         "--routing: got 'model', want uniform or zipf:S: there are no weights");
   }
   settings.seed = static_cast<std::uint64_t>(options.integer("seed"));
+  settings.chunk_tokens = options.integer("chunk-tokens");
   settings.budget = bench_budget(options);
   settings.inject = options.text("inject") != "none";
   return settings;
@@ -44,16 +45,17 @@ void print(const ExchangeReport& report, const std::string& model, int ranks, st
       << "bytes of all ranks\n"
       << "# alltoallv: the same (token, slot) rows packed for MPI_Alltoallv, out and back; ratio: "
       << "median of its time over the transport's\n";
-  Table table({"tokens/rank", "rows", "logical B", "wire B", "type", "transport", "min us",
-               "median us", "p99 us", "max us", "algbw GB/s", "busbw GB/s", "alltoallv us",
-               "its wire B", "ratio", "#wrong"});
+  Table table({"tokens/rank", "at once", "rows", "logical B", "wire B", "type", "transport",
+               "min us", "median us", "p99 us", "max us", "algbw GB/s", "busbw GB/s",
+               "alltoallv us", "its wire B", "ratio", "#wrong"});
   for (const ExchangeResult& r : report.results) {
-    table.row({count(r.tokens_per_rank), count(r.rows), count(r.logical_bytes), count(r.wire_bytes),
-               "float32", r.transport + (r.combine == "exact" ? "" : ", " + r.combine),
-               figure(r.us.min), figure(r.us.median), figure(r.us.p99), figure(r.us.max),
-               figure(r.algbw_gb_per_s), figure(r.busbw_gb_per_s),
-               figure(r.pack_alltoallv_us.median), count(r.pack_alltoallv_wire_bytes),
-               decimal(r.ratio, 2), count(r.wrong + r.pack_alltoallv_wrong)});
+    table.row({count(r.tokens_per_rank), count(r.chunk_tokens), count(r.rows),
+               count(r.logical_bytes), count(r.wire_bytes), "float32",
+               r.transport + (r.combine == "exact" ? "" : ", " + r.combine), figure(r.us.min),
+               figure(r.us.median), figure(r.us.p99), figure(r.us.max), figure(r.algbw_gb_per_s),
+               figure(r.busbw_gb_per_s), figure(r.pack_alltoallv_us.median),
+               count(r.pack_alltoallv_wire_bytes), decimal(r.ratio, 2),
+               count(r.wrong + r.pack_alltoallv_wrong)});
   }
   table.print(out);
   if (report.counts.empty()) return;
@@ -76,6 +78,7 @@ nlohmann::ordered_json to_json(const ExchangeReport& report) {
                                {"combine", r.combine},
                                {"type", "float32"},
                                {"tokens_per_rank", r.tokens_per_rank},
+                               {"chunk_tokens", r.chunk_tokens},
                                {"rows", r.rows},
                                {"rows_crossed", r.rows_crossed},
                                {"row_bytes", r.row_bytes},
@@ -124,6 +127,10 @@ Command bench_exchange_command() {
   options.push_back(text_option("tokens-per-rank", "COUNT,...", "tokens of each rank", "1,16,128"));
   options.push_back(
       text_option("transport", "NAME,...", "how rows cross ranks; several take turns", "auto"));
+  options.push_back(integer_option(
+      "chunk-tokens", "COUNT",
+      "most tokens a rank sends at once over a transport; 0: what stays in the second cache", 0,
+      {.least = 0}));
   options.push_back(text_option("routing", "uniform|zipf:S", "where tokens go", "uniform"));
   options.push_back(bench_inject_option());
   return {

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <memory>
+#include <unistd.h>
 
 #include "comm/bare_alltoallv.hpp"
 #include "comm/collective.hpp"
-#include "comm/exchange.hpp"
 #include "runtime/bench/exchange_work.hpp"
 #include "runtime/status.hpp"
 
@@ -36,21 +36,38 @@ Summary in_us(const std::vector<double>& seconds) {
   return {.min = s.min * 1e6, .median = s.median * 1e6, .p99 = s.p99 * 1e6, .max = s.max * 1e6};
 }
 
-using Exchanges = std::vector<std::unique_ptr<comm::Exchange>>;
+using Engines = std::vector<std::unique_ptr<Engine>>;
 
-void measure_rows(comm::Group& group, const ExchangeSettings& settings, const Exchanges& exchanges,
+/// As many tokens a rank as keep the results that ranks on one processor wait for at a time within
+/// half a second cache, for they are written and read again.
+std::int64_t tokens_in_cache(comm::Group& group, const ExchangeSettings& settings) {
+  constexpr std::int64_t kCacheBytes = std::int64_t{1} << 20;
+  const auto mates = static_cast<std::int64_t>(group.nodes().mates_of(group.rank()).size());
+  const std::int64_t processors = std::max(sysconf(_SC_NPROCESSORS_ONLN), 1L);
+  const std::int64_t sharers = (mates + processors - 1) / processors;
+  const std::int64_t token_bytes =
+      settings.router.hidden * std::int64_t{sizeof(float)} * settings.router.top_k;
+  const std::int64_t fit = kCacheBytes / (sharers * token_bytes);
+  return std::max(fit, std::int64_t{1});
+}
+
+void measure_rows(comm::Group& group, const ExchangeSettings& settings, const Engines& engines,
                   std::int64_t tokens_per_rank, std::vector<ExchangeResult>& results) {
   std::unique_ptr<ExchangeWork> work;
   together(group, [&] { work = std::make_unique<ExchangeWork>(group, settings, tokens_per_rank); });
   const bool mpi = comm::has_bare_collectives(group);
+  const std::int64_t chunk =
+      std::min(tokens_per_rank, settings.chunk_tokens > 0 ? settings.chunk_tokens
+                                                          : tokens_in_cache(group, settings));
   std::vector<Turn> turns;
   std::vector<ExchangeResult> kinds;
   for (const bool presum : {false, true}) {
-    for (const auto& exchange : exchanges) {
-      if (presum && exchange->stages() > 1) continue;
-      turns.push_back({.side = transport_side(*exchange, *work, presum)});
+    for (const auto& engine : engines) {
+      if (presum && engine->exchange->stages() > 1) continue;
+      turns.push_back({.side = transport_side(*engine, *work, presum, chunk)});
       kinds.emplace_back();
-      kinds.back().transport = exchange->name();
+      kinds.back().transport = engine->exchange->name();
+      kinds.back().chunk_tokens = chunk;
       kinds.back().combine = presum ? "presum" : "exact";
     }
   }
@@ -91,18 +108,27 @@ void measure_rows(comm::Group& group, const ExchangeSettings& settings, const Ex
   }
 }
 
-/// A dispatch of nothing, to the end of its round; timed until everybody's counts are here.
-double dispatch_nothing(comm::Exchange& exchange, comm::Offer& offer) {
+/// Rounds of counts that are timed together: how far apart ranks leave what makes them begin
+/// together, on fewer processors than ranks, is much longer than one.
+constexpr int kCountRounds = 20;
+
+/// Seconds of one of many rounds, one after the other with nothing between them.
+template <class Round>
+double each_of_rounds(const Round& round) {
   const Stopwatch watch;
+  for (int i = 0; i < kCountRounds; ++i) round();
+  return watch.seconds() / kCountRounds;
+}
+
+/// A round of nothing, in which every rank hears from every other how much comes.
+void exchange_nothing(comm::Exchange& exchange, const comm::Offer& offer) {
   static_cast<void>(exchange.dispatch(offer));
-  const double seconds = watch.seconds();
   static_cast<void>(exchange.open_returns(offer.row_bytes));
   static_cast<void>(exchange.collect());
-  return seconds;
 }
 
 std::vector<CountsResult> measure_counts(comm::Group& group, const ExchangeSettings& settings,
-                                         const Exchanges& exchanges) {
+                                         const Engines& engines) {
   if (!comm::has_bare_collectives(group)) return {};
   const auto ranks = static_cast<std::size_t>(group.size());
   comm::Offer nothing;
@@ -113,18 +139,18 @@ std::vector<CountsResult> measure_counts(comm::Group& group, const ExchangeSetti
   const std::vector<std::int64_t> mine(ranks, group.rank());
   std::vector<std::int64_t> all(ranks * ranks);
   std::vector<Candidate> candidates;
-  for (const auto& exchange : exchanges) {
-    candidates.push_back({.name = std::string(exchange->name()),
-                          .run = [&] { return dispatch_nothing(*exchange, nothing); }});
+  for (const auto& engine : engines) {
+    comm::Exchange& exchange = *engine->exchange;
+    candidates.push_back({.name = std::string(exchange.name()), .run = [&exchange, &nothing] {
+                            return each_of_rounds([&] { exchange_nothing(exchange, nothing); });
+                          }});
   }
   candidates.push_back({.name = "MPI_Allgather", .run = [&] {
-                          const Stopwatch watch;
-                          comm::bare_allgather(group, mine, all);
-                          return watch.seconds();
+                          return each_of_rounds([&] { comm::bare_allgather(group, mine, all); });
                         }});
   alternate(group, candidates, settings.budget);
   std::vector<CountsResult> results;
-  for (std::size_t i = 0; i < exchanges.size(); ++i) {
+  for (std::size_t i = 0; i < engines.size(); ++i) {
     results.push_back({.transport = candidates[i].name,
                        .us = in_us(candidates[i].seconds),
                        .mpi_allgather_us = in_us(candidates.back().seconds),
@@ -135,17 +161,18 @@ std::vector<CountsResult> measure_counts(comm::Group& group, const ExchangeSetti
 }  // namespace
 
 ExchangeReport bench_exchange(comm::Group& group, const ExchangeSettings& settings) {
-  Exchanges exchanges;
+  Engines engines;
   for (const std::string& transport : settings.transports) {
-    exchanges.push_back(comm::make_exchange(group, transport));
+    engines.push_back(std::make_unique<Engine>(
+        group, EngineOptions{.exchange = {.transport = transport}, .node_queue = false}));
   }
   ExchangeReport report;
   Steadiness steadiness;
   steadiness.probe();
-  report.counts = measure_counts(group, settings, exchanges);
+  report.counts = measure_counts(group, settings, engines);
   for (const std::int64_t tokens : settings.tokens_per_rank) {
     steadiness.probe();
-    measure_rows(group, settings, exchanges, tokens, report.results);
+    measure_rows(group, settings, engines, tokens, report.results);
   }
   steadiness.probe();
   report.steadiness = steadiness.result(group);

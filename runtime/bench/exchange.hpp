@@ -29,6 +29,9 @@ struct ExchangeSettings {
   std::vector<std::int64_t> tokens_per_rank;
   double zipf = 0;         ///< exponent of the routing; 0: uniform
   std::uint64_t seed = 1;  ///< of tokens and routing
+  /// Most tokens that a rank sends at once over a transport; 0: as many as keep what is on its way
+  /// in the second cache. MPI_Alltoallv always gets all.
+  std::int64_t chunk_tokens = 0;
   Budget budget;
   bool inject = false;  ///< spoil one result a rank and repetition, to see that it is caught
 };
@@ -38,6 +41,7 @@ struct ExchangeResult {
   std::string transport;  ///< that was taken
   std::string combine;    ///< exact, or presum: one result a token and rank, with other bits
   std::int64_t tokens_per_rank = 0;
+  std::int64_t chunk_tokens = 0;  ///< of these at once
   std::int64_t rows = 0;          ///< (token, slot) rows of all ranks, own rank included
   std::int64_t rows_crossed = 0;  ///< dispatched rows that left their rank, all ranks
   std::int64_t row_bytes = 0;
@@ -57,7 +61,7 @@ struct ExchangeResult {
 /// How long it takes until every rank knows what comes, and nothing else.
 struct CountsResult {
   std::string transport;
-  Summary us;                ///< dispatch of no rows: the transport's headers
+  Summary us;                ///< a round of no rows: the transport's headers
   Summary mpi_allgather_us;  ///< MPI_Allgather of as many 8-byte counts as there are ranks
   double ratio = 0;
 };

@@ -7,6 +7,7 @@
 
 #include "comm/bare_alltoallv.hpp"
 #include "comm/collective.hpp"
+#include "experts/sum.hpp"
 #include "runtime/bench/exchange_work.hpp"
 
 namespace switchyard::runtime::bench {
@@ -46,9 +47,12 @@ class AlltoallvSide final : public ExchangeSide {
     home_ = experts::AlignedBuffer(order_.size() * at(row_bytes_));
     away_ = experts::AlignedBuffer(at(row * row_bytes_));
     for (const auto& [expert, place] : from) {
-      arrivals_.push_back({.row = away_.as<float>() + place * work.hidden,
-                           .result = away_.as<float>() + place * work.hidden,
-                           .expert = expert});
+      if (experts_.empty() || experts_.back().logical != expert) {
+        experts_.push_back({.logical = expert, .first = rows_.size(), .count = 0});
+      }
+      ++experts_.back().count;
+      rows_.push_back(away_.as<float>() + place * work.hidden);
+      results_away_.push_back(away_.as<float>() + place * work.hidden);
     }
     results_.resize(order_.size());
     for (std::size_t i = 0; i < order_.size(); ++i) {
@@ -62,15 +66,31 @@ class AlltoallvSide final : public ExchangeSide {
                   at(row_bytes_));
     }
     alltoallv_->out(home_.as<std::byte>(), away_.as<std::byte>());
-    compute(arrivals_, work, panel_);
+    for (const Expert& expert : experts_) {
+      compute(expert.logical, std::span(rows_).subspan(expert.first, expert.count),
+              std::span(results_away_).subspan(expert.first, expert.count), work, panel_);
+    }
+    if (work.inject) spoil(results_away_, work);
     alltoallv_->back(away_.as<std::byte>(), home_.as<std::byte>());
-    sum_slots(work.routing, results_, work.sums);
+    for (std::int64_t t = 0; t < work.sums.rows(); ++t) {
+      const std::size_t first = at(work.routing.offsets[at(t)]);
+      const std::size_t count = at(work.routing.offsets[at(t + 1)]) - first;
+      experts::weighted_sum(work.isa, std::span(results_).subspan(first, count),
+                            std::span(work.routing.weights).subspan(first, count),
+                            work.sums.row(t));
+    }
   }
 
   [[nodiscard]] std::int64_t rows_out() const override { return rows_out_; }
   [[nodiscard]] std::int64_t wire_bytes() const override { return wire_bytes_; }
 
  private:
+  struct Expert {
+    std::int32_t logical;
+    std::size_t first;  ///< of its rows
+    std::size_t count;
+  };
+
   static std::int32_t host(const ExchangeWork& work, std::int64_t slot) {
     return work.placement.hosts_of(work.routing.experts[at(slot)]).front();
   }
@@ -93,9 +113,11 @@ class AlltoallvSide final : public ExchangeSide {
   }
 
   std::int64_t row_bytes_;
-  std::vector<std::int64_t> order_;     ///< [slots], slots as they are packed
-  std::vector<std::int64_t> tokens_;    ///< [slots], the token of each of these
-  std::vector<RowToCompute> arrivals_;  ///< by expert, then by source
+  std::vector<std::int64_t> order_;   ///< [slots], slots as they are packed
+  std::vector<std::int64_t> tokens_;  ///< [slots], the token of each of these
+  std::vector<Expert> experts_;       ///< of this rank, those that rows come for
+  std::vector<const float*> rows_;    ///< that come, by expert, then by source
+  std::vector<float*> results_away_;  ///< in the same place
   std::optional<comm::BareAlltoallv> alltoallv_;
   experts::AlignedBuffer home_;  ///< rows that leave, then results that came back
   experts::AlignedBuffer away_;  ///< rows that came, then their results

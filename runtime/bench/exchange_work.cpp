@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "experts/sum.hpp"
 #include "experts/synthetic.hpp"
@@ -68,6 +67,7 @@ std::int64_t ExchangeWork::wrong(const std::vector<const float*>& results) const
          ++s) {
       const auto number = static_cast<float>(routing.experts[at(s)] + 1);
       const float* const result = results[at(s)];
+      if (result == nullptr) continue;
       bool equal = true;
       for (std::int64_t c = 0; c < hidden; ++c) equal = equal && result[c] == row[c] * number;
       count += equal ? 0 : 1;
@@ -83,31 +83,23 @@ std::int64_t ExchangeWork::wrong(const std::vector<const float*>& results) const
   return count;
 }
 
-void compute(std::span<const RowToCompute> rows, const ExchangeWork& work,
+void compute(std::int32_t expert, std::span<const float* const> rows,
+             std::span<float* const> results, const ExchangeWork& work,
              experts::AlignedBuffer& panel) {
   constexpr std::size_t kPanelRows = 192;  // as the kernels take them
+  constexpr float kAsItIs = 1;
   const std::size_t hidden = at(work.hidden);
-  const experts::Isa isa = experts::best_isa();
+  const auto number = static_cast<float>(expert + 1);
   panel.ensure(kPanelRows * hidden * sizeof(float));
-  for (std::size_t i = 0, in_panel = 0; i < rows.size(); ++i, ++in_panel) {
-    if (i > 0 && rows[i].expert != rows[i - 1].expert) in_panel = 0;
-    float* const copy = panel.as<float>() + in_panel % kPanelRows * hidden;
-    std::memcpy(copy, rows[i].row, hidden * sizeof(float));
-    const auto number = static_cast<float>(rows[i].expert + 1);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    float* const copy = panel.as<float>() + i % kPanelRows * hidden;
     const float* const one = copy;
-    experts::weighted_sum(isa, {&one, 1}, {&number, 1}, {rows[i].result, hidden});
+    experts::weighted_sum(work.isa, {&rows[i], 1}, {&kAsItIs, 1}, {copy, hidden});
+    experts::weighted_sum(work.isa, {&one, 1}, {&number, 1}, {results[i], hidden});
   }
-  if (work.inject && !rows.empty()) rows.front().result[hidden / 2] += 1;
 }
 
-void sum_slots(const experts::Routing& routing, const std::vector<const float*>& results,
-               experts::Matrix& sums) {
-  const experts::Isa isa = experts::best_isa();
-  for (std::int64_t t = 0; t < sums.rows(); ++t) {
-    const std::size_t first = at(routing.offsets[at(t)]);
-    const std::size_t count = at(routing.offsets[at(t + 1)]) - first;
-    experts::weighted_sum(isa, std::span(results).subspan(first, count),
-                          std::span(routing.weights).subspan(first, count), sums.row(t));
-  }
+void spoil(std::span<float* const> results, const ExchangeWork& work) {
+  if (!results.empty()) results.front()[work.hidden / 2] += 1;
 }
 }  // namespace switchyard::runtime::bench

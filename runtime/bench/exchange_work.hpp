@@ -7,11 +7,12 @@
 #include <span>
 #include <vector>
 
-#include "comm/exchange.hpp"
+#include "comm/group.hpp"
 #include "experts/kernels/aligned.hpp"
+#include "experts/kernels/isa.hpp"
 #include "experts/router/routing.hpp"
 #include "runtime/bench/exchange.hpp"
-#include "runtime/layer/plan.hpp"
+#include "runtime/layer/engine.hpp"
 
 namespace switchyard::runtime::bench {
 
@@ -23,16 +24,18 @@ struct ExchangeWork {
   /// what an earlier one has left.
   void renew(std::int64_t repetition);
   /// Counts what is not bit for bit what it must be.
-  /// @param results  [slots], where the result of each slot lies; none: they were added up on the
-  ///                 way, in another order, so sums need only be close
+  /// @param results  [slots], where the result of each slot lies, null if it is gone and only its
+  ///                 sum is left; none: they were added up on the way, in another order, so sums
+  ///                 need only be close
   [[nodiscard]] std::int64_t wrong(const std::vector<const float*>& results) const;
 
   std::int64_t hidden = 0;
   int rank = 0;
   Placement placement;
   experts::Routing routing;
-  experts::Matrix tokens;  ///< [tokens, hidden]
-  experts::Matrix sums;    ///< [tokens, hidden], written by a side
+  experts::Matrix tokens;                  ///< [tokens, hidden]
+  experts::Matrix sums;                    ///< [tokens, hidden], written by a side
+  experts::Isa isa = experts::best_isa();  ///< asked once: it takes a virtual machine microseconds
   bool inject = false;
 
  private:
@@ -41,22 +44,18 @@ struct ExchangeWork {
   float factor_ = 1;
 };
 
-/// A (token, slot) row that came to this rank.
-struct RowToCompute {
-  const float* row;     ///< [hidden], where it lies
-  float* result;        ///< [hidden], where the result belongs
-  std::int32_t expert;  ///< logical
-};
-/// Stands for the experts: rows of one expert are read in full into a panel, and each result is
-/// what was read times (expert + 1), which is exact enough to compare bits. row and result may be
-/// one place.
-/// @param rows   by expert
-/// @param panel  grown as needed and reused
-void compute(std::span<const RowToCompute> rows, const ExchangeWork& work,
+/// Stands for an expert: its rows are read in full into a panel, and each result is what was read
+/// times (expert + 1), which is exact enough to compare bits. A row and its result may be one
+/// place.
+/// @param expert   logical
+/// @param rows     where each lies, [hidden]
+/// @param results  where the result of each belongs, [hidden]
+/// @param panel    grown as needed and reused
+void compute(std::int32_t expert, std::span<const float* const> rows,
+             std::span<float* const> results, const ExchangeWork& work,
              experts::AlignedBuffer& panel);
-/// sums[t] = the results of its slots times their weights, added in slot order.
-void sum_slots(const experts::Routing& routing, const std::vector<const float*>& results,
-               experts::Matrix& sums);
+/// Makes one of these results wrong, if there are any.
+void spoil(std::span<float* const> results, const ExchangeWork& work);
 
 /// One of the two ways to do it.
 class ExchangeSide {
@@ -64,7 +63,8 @@ class ExchangeSide {
   virtual ~ExchangeSide() = default;
   /// Collective. Leaves the sums in the work.
   virtual void run(ExchangeWork& work) = 0;
-  /// Where the last run's result of each slot lies at home.
+  /// Where the last run's result of each slot lies at home; null for those whose memory was used
+  /// again.
   [[nodiscard]] const std::vector<const float*>& results() const { return results_; }
   /// Rows that left this rank for another in one run, on the way out.
   [[nodiscard]] virtual std::int64_t rows_out() const = 0;
@@ -75,10 +75,12 @@ class ExchangeSide {
   std::vector<const float*> results_;  ///< [slots]
 };
 
-/// Over a transport: each row once to each rank, results by themselves, or (presum) one sum a row.
-/// @param exchange  must outlive it; of one stage, if it is to presum
-[[nodiscard]] std::unique_ptr<ExchangeSide> transport_side(comm::Exchange& exchange,
-                                                           const ExchangeWork& work, bool presum);
+/// Over a transport, by what a layer does before and after its experts: each row once to each rank,
+/// results by themselves, or (presum) one sum a row.
+/// @param engine        must outlive it; its exchange has one stage, if it is to presum
+/// @param chunk_tokens  most that a rank sends at once, from 1
+[[nodiscard]] std::unique_ptr<ExchangeSide> transport_side(Engine& engine, const ExchangeWork& work,
+                                                           bool presum, std::int64_t chunk_tokens);
 /// Textbook: k rows a token, packed by destination and expert, MPI_Alltoallv, and the same back.
 [[nodiscard]] std::unique_ptr<ExchangeSide> alltoallv_side(comm::Group& group,
                                                            const ExchangeWork& work);

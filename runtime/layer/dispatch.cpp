@@ -36,13 +36,13 @@ void check(std::span<const std::byte> note, std::int64_t expected, bool presum, 
                             std::to_string(at(expected) * sizeof(Entry)));
 }
 
-void check(const Entry& entry, std::int64_t rows, const Shard& shard, std::size_t from) {
+void check(const Entry& entry, std::int64_t rows, const LocalExperts& local, std::size_t from) {
   if (entry.row < 0 || entry.row >= rows) {
     throw comm::ProtocolError("dispatch: rank " + std::to_string(from) + " names row " +
                               std::to_string(entry.row) + ", want 0 to " +
                               std::to_string(rows - 1));
   }
-  if (shard.local_of(entry.expert) < 0) {
+  if (local.number_of(entry.expert) < 0) {
     throw comm::ProtocolError("dispatch: rank " + std::to_string(from) + " sent a row for expert " +
                               std::to_string(entry.expert) + ", which does not live here");
   }
@@ -51,22 +51,9 @@ void check(const Entry& entry, std::int64_t rows, const Shard& shard, std::size_
 std::int64_t middle_bytes(const void* expert, std::int64_t rows) {
   return static_cast<const experts::PackedExpert*>(expert)->middle_bytes(rows);
 }
-
-void publish(Engine& engine, const Shard& shard, const Arrivals& arrivals,
-             std::span<const std::int32_t> logical) {
-  WorkBoard::Shape shape;
-  if (shard.size() > 0) {
-    const experts::PackedExpert& any = shard.expert(0);
-    shape = {.up_parts = any.up_parts(),
-             .down_parts = any.down_parts(),
-             .middle_bytes = middle_bytes,
-             .context = &any};
-  }
-  engine.board.publish(arrivals, logical, shape, engine.sharers, engine.exchange->stages());
-}
 }  // namespace
 
-Arrivals dispatch(Engine& engine, const Shard& shard, std::span<const std::int32_t> logical,
+Arrivals dispatch(Engine& engine, const LocalExperts& local,
                   experts::MatrixView<const float> tokens, bool gates, bool presum, bool more) {
   const auto row_bytes = tokens.cols * std::int64_t{sizeof(float)};
   comm::Offer& offer = engine.plan.offer;
@@ -83,17 +70,17 @@ Arrivals dispatch(Engine& engine, const Shard& shard, std::span<const std::int32
     check(delivery.notes[from], delivery.results[from], presum, from);
     entries += static_cast<std::int64_t>(delivery.notes[from].size() / sizeof(Entry));
   }
-  Arrivals arrivals = engine.board.make_room(shard.size(), entries, gates);
+  Arrivals arrivals = engine.board.make_room(local.size(), entries, gates);
   arrivals.more = delivery.more;
   std::ranges::fill(arrivals.offsets, 0);
   for (std::size_t from = 0; from < delivery.notes.size(); ++from) {
     const std::int64_t rows = delivery.row_offsets[from + 1] - delivery.row_offsets[from];
     each_entry(delivery.notes[from], [&](const Entry& entry) {
-      check(entry, rows, shard, from);
-      ++arrivals.offsets[at(shard.local_of(entry.expert) + 1)];
+      check(entry, rows, local, from);
+      ++arrivals.offsets[at(local.number_of(entry.expert) + 1)];
     });
   }
-  for (std::int64_t e = 0; e < shard.size(); ++e) {
+  for (std::int64_t e = 0; e < local.size(); ++e) {
     arrivals.offsets[at(e + 1)] += arrivals.offsets[at(e)];
   }
 
@@ -105,7 +92,7 @@ Arrivals dispatch(Engine& engine, const Shard& shard, std::span<const std::int32
     std::byte* result = presum ? partial : engine.returns[from];
     const std::byte* const* const rows = delivery.rows.data() + delivery.row_offsets[from];
     each_entry(delivery.notes[from], [&](const Entry& entry) {
-      const std::size_t i = at(next[at(shard.local_of(entry.expert))]++);
+      const std::size_t i = at(next[at(local.number_of(entry.expert))]++);
       arrivals.rows[i] = reinterpret_cast<const float*>(rows[entry.row]);
       if (gates) arrivals.gates[i] = entry.gate;
       arrivals.results[i] = reinterpret_cast<float*>(result);
@@ -114,8 +101,20 @@ Arrivals dispatch(Engine& engine, const Shard& shard, std::span<const std::int32
     });
     if (presum) partial = result;
   }
-  publish(engine, shard, arrivals, logical);
   return arrivals;
+}
+
+void publish(Engine& engine, const Shard& shard, const Arrivals& arrivals) {
+  WorkBoard::Shape shape;
+  if (shard.size() > 0) {
+    const experts::PackedExpert& any = shard.expert(0);
+    shape = {.up_parts = any.up_parts(),
+             .down_parts = any.down_parts(),
+             .middle_bytes = middle_bytes,
+             .context = &any};
+  }
+  engine.board.publish(arrivals, shard.local().logical(), shape, engine.sharers,
+                       engine.exchange->stages());
 }
 
 void combine(Engine& engine, const experts::Routing& routing, std::int64_t first,

@@ -9,20 +9,22 @@
 #include "experts/router/routing.hpp"
 #include "experts/tensor.hpp"
 #include "runtime/layer/engine.hpp"
+#include "runtime/layer/local_experts.hpp"
 
 namespace switchyard::runtime {
 
-/// Sends the planned rows, says where the arrived ones are until combine() has returned, and cuts
-/// the work on them into tasks. Rows of later stages may still be on their way.
+/// Sends the planned rows and says where the arrived ones are until combine() has returned. Rows of
+/// later stages may still be on their way.
 /// @param tokens  [tokens of the chunk, hidden]
-/// @param logical  [local experts], their names
 /// @param presum  results stay here, to be added up (presum.hpp)
 /// @param more    this rank has another chunk after this one
 /// @throws comm::ProtocolError  somebody sent a row for an expert that does not live here
-[[nodiscard]] Arrivals dispatch(Engine& engine, const Shard& shard,
-                                std::span<const std::int32_t> logical,
+[[nodiscard]] Arrivals dispatch(Engine& engine, const LocalExperts& local,
                                 experts::MatrixView<const float> tokens, bool gates, bool presum,
                                 bool more);
+
+/// Cuts the work on what came into tasks, and lets the node see them.
+void publish(Engine& engine, const Shard& shard, const Arrivals& arrivals);
 
 /// Takes the results home and adds them up: out[t] = sum over slots, in order, of weight * result.
 /// Identity slots give the token's own row; dropped slots nothing.

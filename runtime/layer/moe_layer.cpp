@@ -203,8 +203,9 @@ bool MoeLayer::forward_chunk(experts::MatrixView<const float> tokens,
   Arrivals arrivals;
   {
     const PhaseTimer timer = enter(Phase::kDispatch);
-    arrivals = dispatch(engine, weights_.shard, placement_.experts_of(group_.rank()), chunk, gates,
-                        options_.presum, first + count < tokens.rows);
+    arrivals = dispatch(engine, weights_.shard.local(), chunk, gates, options_.presum,
+                        first + count < tokens.rows);
+    publish(engine, weights_.shard, arrivals);
     count_arrivals(arrivals);
   }
   if (first == 0 && !weights_.always_on.empty()) {  // while rows are on their way

@@ -8,17 +8,11 @@ namespace switchyard::runtime {
 Shard::Shard(const experts::ExpertSpec& spec, experts::WeightSource& source,
              const Placement& placement, int rank, const ExpertStore& store,
              std::unique_ptr<comm::SharedMemory> memory)
-    : spec_(spec),
-      store_(store),
-      memory_(std::move(memory)),
-      experts_(1),
-      local_of_(static_cast<std::size_t>(placement.experts()), -1) {
+    : spec_(spec), store_(store), own_(placement, rank), memory_(std::move(memory)), experts_(1) {
   const std::int64_t bytes = experts::PackedExpert::packed_bytes(spec, store.stored);
-  const auto mine = placement.experts_of(rank);
-  if (memory_) memory_->ensure(static_cast<std::int64_t>(mine.size()) * bytes);
-  for (const std::int32_t logical : mine) {
-    const std::int64_t number = size();
-    local_of_[static_cast<std::size_t>(logical)] = number;
+  if (memory_) memory_->ensure(size() * bytes);
+  for (std::int64_t number = 0; number < size(); ++number) {
+    const std::int32_t logical = own_.logical()[static_cast<std::size_t>(number)];
     if (!memory_) {
       experts_[0].emplace_back(spec, source.expert(logical), store.stored, store.isa, store.math);
       continue;

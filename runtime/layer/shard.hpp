@@ -8,6 +8,7 @@
 
 #include "comm/group.hpp"
 #include "experts/ffn.hpp"
+#include "runtime/layer/local_experts.hpp"
 #include "runtime/placement/placement.hpp"
 
 namespace switchyard::runtime {
@@ -29,9 +30,7 @@ class Shard {
   /// Once all ranks of the node have been constructed: looks at the mates' experts.
   void see_mates(const comm::NodeMap& nodes, const Placement& placement, int rank);
 
-  [[nodiscard]] std::int64_t size() const {
-    return static_cast<std::int64_t>(experts_[static_cast<std::size_t>(local_)].size());
-  }
+  [[nodiscard]] std::int64_t size() const { return own_.size(); }
   /// @param owner  place on the node of the rank whose expert it is
   [[nodiscard]] const experts::PackedExpert& expert(int owner, std::int64_t number) const {
     return experts_[static_cast<std::size_t>(owner)][static_cast<std::size_t>(number)];
@@ -40,21 +39,17 @@ class Shard {
   [[nodiscard]] const experts::PackedExpert& expert(std::int64_t number) const {
     return expert(local_, number);
   }
-  /// Where a logical expert is on this rank; -1 if it is not here.
-  [[nodiscard]] std::int64_t local_of(std::int32_t logical) const {
-    return logical < 0 || logical >= static_cast<std::int32_t>(local_of_.size())
-               ? -1
-               : local_of_[static_cast<std::size_t>(logical)];
-  }
+  /// Which they are: expert(n) is local().logical()[n].
+  [[nodiscard]] const LocalExperts& local() const { return own_; }
   [[nodiscard]] const experts::ExpertSpec& spec() const { return spec_; }
   [[nodiscard]] std::int64_t bytes() const;  ///< of this rank's experts
 
  private:
   experts::ExpertSpec spec_;
   ExpertStore store_;
+  LocalExperts own_;
   std::unique_ptr<comm::SharedMemory> memory_;  ///< null: each expert owns its block
   int local_ = 0;                               ///< place on the node; 0 while mates are unseen
   std::vector<std::vector<experts::PackedExpert>> experts_;  ///< [mates], 1 without shared memory
-  std::vector<std::int64_t> local_of_;                       ///< [logical experts]
 };
 }  // namespace switchyard::runtime

@@ -144,6 +144,22 @@ TEST(BenchLayer, GivesTheSameBitsForTheSameTokensOnMoreRanks) {
   EXPECT_EQ(one["results"][0]["output_digest"], three["results"][0]["output_digest"]);
 }
 
+TEST(BenchExchange, SendsChunksAndSaysOfWhatSize) {
+  const json result = results(2, "exchange", {"--tokens-per-rank", "1,5", "--chunk-tokens", "2"});
+  ASSERT_EQ(result["results"].size(), 2U);
+  EXPECT_EQ(result["results"][0]["chunk_tokens"], 1);
+  EXPECT_EQ(result["results"][1]["chunk_tokens"], 2);
+  for (const char* const list : {"results", "presum_results"}) {
+    for (const json& row : result[list]) EXPECT_EQ(row["wrong"], 0) << row;
+  }
+}
+
+TEST(BenchExchange, CatchesASpoiledResultOfAnyChunk) {
+  const Outcome outcome =
+      bench(2, "exchange", {"--tokens-per-rank", "4", "--chunk-tokens", "1", "--inject", "result"});
+  EXPECT_EQ(outcome.status, 1) << outcome.out << outcome.err;
+}
+
 TEST(BenchExchange, CatchesASpoiledResult) {
   const Outcome outcome = bench(2, "exchange", {"--tokens-per-rank", "4", "--inject", "result"});
   EXPECT_EQ(outcome.status, 1) << outcome.out << outcome.err;
