@@ -13,7 +13,7 @@ cores() { nproc; }
 # The Debian packages that a build needs; `check` adds its own.
 build_packages=(g++ cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libopenblas-dev
   libprotobuf-dev protobuf-compiler libboost-program-options-dev libgtest-dev libgmock-dev
-  nlohmann-json3-dev libssl-dev)
+  nlohmann-json3-dev libssl-dev libicu-dev)
 
 # missing_packages NAME...: those that dpkg does not have in full.
 missing_packages() {
