@@ -30,6 +30,7 @@ enum class Stream : std::uint32_t {
   kOutputBias = 14,
   kRouting = 15,
   kShuffle = 16,
+  kSampling = 17,
 };
 
 /// Pseudo experts in the counter's id word: the shared network and the dense one.

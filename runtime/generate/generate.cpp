@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/generate/generate.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <span>
+#include <stdexcept>
+#include <string>
+
+#include "comm/collective.hpp"
+#include "runtime/status.hpp"
+
+namespace switchyard::runtime {
+namespace {
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// A sequence at home here that has not ended.
+struct Live {
+  std::int64_t prompt = 0;  ///< its number over all ranks
+  std::int64_t state = 0;   ///< in the model
+  std::int64_t length = 0;  ///< tokens that the model has seen
+  std::int64_t last = 0;    ///< the newest id, which it has not
+};
+
+/// What a rank tells the others of a sequence, a step.
+struct NewToken {
+  std::int64_t prompt = 0;
+  std::int64_t id = 0;
+};
+
+/// The last row of every segment. @param rows  [rows of the batch, hidden]
+experts::Matrix last_rows(const Batch& batch, const experts::Matrix& rows) {
+  experts::Matrix last(static_cast<std::int64_t>(batch.segments.size()), rows.cols());
+  std::int64_t end = 0;
+  for (std::size_t i = 0; i < batch.segments.size(); ++i) {
+    end += batch.segments[i].count;
+    std::ranges::copy(rows.row(end - 1), last.row(static_cast<std::int64_t>(i)).begin());
+  }
+  return last;
+}
+
+/// The state of one call of generate on one rank.
+class Generation {
+ public:
+  Generation(comm::Group& group, LanguageModel& model, const GenerateSettings& settings,
+             const TokenSink& sink, Witness* witness, Generated& result)
+      : group_(group),
+        model_(model),
+        settings_(settings),
+        sink_(sink),
+        witness_(witness),
+        result_(result) {}
+
+  /// All prompts, each at its home. Returns whether some sequence goes on.
+  bool prefill(const std::vector<TokenIds>& prompts) {
+    Batch batch;
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      result_.prompt_tokens += static_cast<std::int64_t>(prompts[i].size());
+      if (static_cast<int>(i % static_cast<std::size_t>(group_.size())) != group_.rank()) continue;
+      const Live sequence{.prompt = static_cast<std::int64_t>(i),
+                          .state = model_.begin(),
+                          .length = static_cast<std::int64_t>(prompts[i].size())};
+      batch.ids.insert(batch.ids.end(), prompts[i].begin(), prompts[i].end());
+      batch.segments.push_back({.sequence = sequence.state, .count = sequence.length});
+      live_.push_back(sequence);
+    }
+    return pass(batch);
+  }
+
+  /// One token more for every sequence that has not ended.
+  bool decode() {
+    Batch batch;
+    for (Live& sequence : live_) {
+      batch.ids.push_back(sequence.last);
+      batch.segments.push_back({.sequence = sequence.state, .first = sequence.length, .count = 1});
+      ++sequence.length;
+    }
+    return pass(batch);
+  }
+
+ private:
+  bool pass(const Batch& batch) {
+    const experts::Matrix rows = model_.forward(batch, witness_);
+    std::vector<NewToken> mine;
+    together(group_, [&] {
+      const experts::Matrix logits = model_.logits(last_rows(batch, rows).view());
+      for (std::size_t i = 0; i < live_.size(); ++i) {
+        Live& sequence = live_[i];
+        sequence.last = sample(logits.row(static_cast<std::int64_t>(i)), settings_.sampler,
+                               sequence.prompt, sequence.length);
+        mine.push_back({.prompt = sequence.prompt, .id = sequence.last});
+      }
+    });
+    share(mine);
+    std::erase_if(live_, [&](const Live& sequence) {
+      const bool over = ended(sequence.prompt);
+      if (over) model_.end(sequence.state);
+      return over;
+    });
+    for (std::size_t i = 0; i < result_.continuations.size(); ++i) {
+      if (!ended(static_cast<std::int64_t>(i))) return true;
+    }
+    return false;
+  }
+
+  /// Everybody's new tokens into everybody's result.
+  void share(const std::vector<NewToken>& mine) {
+    std::vector<NewToken> all;
+    for (const auto& of_rank : comm::allgather_values<NewToken>(group_, std::span(mine))) {
+      all.insert(all.end(), of_rank.begin(), of_rank.end());
+    }
+    std::ranges::sort(all, {}, &NewToken::prompt);
+    for (const NewToken& token : all) {
+      Continuation& continuation = result_.continuations[static_cast<std::size_t>(token.prompt)];
+      continuation.ids.push_back(token.id);
+      continuation.ended = std::ranges::find(settings_.eos, token.id) != settings_.eos.end();
+      if (continuation.ids.size() > 1) ++result_.decoded_tokens;
+      if (sink_) sink_(token.prompt, token.id);
+    }
+  }
+
+  [[nodiscard]] bool ended(std::int64_t prompt) const {
+    const Continuation& continuation = result_.continuations[static_cast<std::size_t>(prompt)];
+    return continuation.ended ||
+           static_cast<std::int64_t>(continuation.ids.size()) >= settings_.max_new_tokens;
+  }
+
+  comm::Group& group_;
+  LanguageModel& model_;
+  const GenerateSettings& settings_;
+  const TokenSink& sink_;
+  Witness* witness_;
+  Generated& result_;
+  std::vector<Live> live_;
+};
+}  // namespace
+
+void validate(const std::vector<TokenIds>& prompts, const GenerateSettings& settings,
+              std::int64_t vocabulary, std::int64_t max_context) {
+  validate(settings.sampler);
+  if (settings.max_new_tokens < 1) {
+    throw std::invalid_argument("--max-new-tokens: got " + std::to_string(settings.max_new_tokens) +
+                                ", want at least 1");
+  }
+  if (prompts.empty()) throw std::invalid_argument("prompts: got none, want at least one");
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    const std::string where = "prompt " + std::to_string(i);
+    const auto length = static_cast<std::int64_t>(prompts[i].size());
+    if (length == 0) throw std::invalid_argument(where + ": got no token, want at least one");
+    for (const std::int64_t id : prompts[i]) {
+      if (id >= 0 && id < vocabulary) continue;
+      throw std::invalid_argument(where + ": id, got " + std::to_string(id) + ", want 0 to " +
+                                  std::to_string(vocabulary - 1) + ", the model's vocabulary");
+    }
+    if (max_context > 0 && length > max_context - settings.max_new_tokens) {
+      throw std::invalid_argument(where + ": got " + std::to_string(length) +
+                                  " tokens and --max-new-tokens " +
+                                  std::to_string(settings.max_new_tokens) + ", want at most " +
+                                  std::to_string(max_context) + " together, the model's context");
+    }
+  }
+}
+
+Generated generate(comm::Group& group, LanguageModel& model, const std::vector<TokenIds>& prompts,
+                   const GenerateSettings& settings, const TokenSink& sink, Witness* witness) {
+  Generated result;
+  result.continuations.resize(prompts.size());
+  Generation generation(group, model, settings, sink, witness, result);
+  auto start = Clock::now();
+  bool more = generation.prefill(prompts);
+  std::vector<double> seconds{seconds_since(start), 0};
+  start = Clock::now();
+  while (more) more = generation.decode();
+  seconds[1] = seconds_since(start);
+  for (const auto& of_rank :
+       comm::allgather_values<double>(group, std::span(std::as_const(seconds)))) {
+    result.prefill_s = std::max(result.prefill_s, of_rank[0]);
+    result.decode_s = std::max(result.decode_s, of_rank[1]);
+  }
+  return result;
+}
+}  // namespace switchyard::runtime

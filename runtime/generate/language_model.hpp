@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// What generating and scoring ask of a whole model, so that their loops can be tried on one whose
+/// answers are known. Collective, as Transformer is.
+#include <cstdint>
+#include <memory>
+
+#include "experts/tensor.hpp"
+#include "runtime/transformer/batch.hpp"
+#include "runtime/transformer/transformer.hpp"
+
+namespace switchyard::runtime {
+
+class LanguageModel {
+ public:
+  virtual ~LanguageModel() = default;
+  [[nodiscard]] virtual std::int64_t vocabulary() const = 0;
+  [[nodiscard]] virtual std::int64_t max_context() const = 0;  ///< tokens; 0: not known
+  /// A new sequence on this rank, and the end of one. Local.
+  [[nodiscard]] virtual std::int64_t begin() = 0;
+  virtual void end(std::int64_t sequence) = 0;
+  /// Rows [rows, hidden] that logits() takes. Collective: ranks without tokens enter with none.
+  [[nodiscard]] virtual experts::Matrix forward(const Batch& batch, Witness* witness) = 0;
+  /// [rows, vocabulary]. Local.
+  [[nodiscard]] virtual experts::Matrix logits(experts::MatrixView<const float> rows) const = 0;
+};
+}  // namespace switchyard::runtime
