@@ -157,7 +157,7 @@ class Attention {
       }
       kernels_.pack_rows(scratch_.rows.data(), nullptr, tile.rows, kBlock,
                          scratch_.packed.as<float>());
-      multiply(tile, cache_.values(block, tile.head), kBlock, dim);
+      multiply(tile, cache_.values(block, tile.head, scratch_.values), kBlock, dim);
       for (std::size_t i = 0; i < elements; ++i) total[i] += part[i];
     }
     for (std::int64_t r = 0; r < tile.rows; ++r) {
@@ -193,6 +193,12 @@ KeyValues::KeyValues(std::int64_t heads, std::int64_t key_dim, std::int64_t valu
                      std::int64_t key_sets)
     : heads_(heads), key_dim_(key_dim), value_dim_(value_dim), key_sets_(key_sets) {}
 
+KeyValues KeyValues::latent(std::int64_t key_dim, std::int64_t value_dim) {
+  KeyValues cache(1, key_dim, value_dim);
+  cache.values_in_keys_ = true;
+  return cache;
+}
+
 void KeyValues::extend(std::int64_t count) {
   end_ += count;
   const auto bytes = static_cast<std::size_t>(block_floats()) * sizeof(float);
@@ -219,6 +225,7 @@ void KeyValues::put_key(std::int64_t position, std::int64_t head, std::span<cons
 }
 
 void KeyValues::put_value(std::int64_t position, std::int64_t head, std::span<const float> value) {
+  if (values_in_keys_) throw std::logic_error("KeyValues: values stand in the keys");
   float* const at = part(position / kBlock, head,
                          key_sets_ * kBlock * key_dim_ + position % kBlock * panel::kColumns);
   for (std::int64_t d = 0; d < value_dim_; ++d) {
@@ -243,7 +250,22 @@ const float* KeyValues::keys(std::int64_t block, std::int64_t head, std::int64_t
          head * head_floats() + set * kBlock * key_dim_;
 }
 
-const float* KeyValues::values(std::int64_t block, std::int64_t head) const {
+const float* KeyValues::values(std::int64_t block, std::int64_t head,
+                               experts::AlignedBuffer& scratch) const {
+  if (values_in_keys_) {
+    const std::int64_t panels = (value_dim_ + panel::kColumns - 1) / panel::kColumns;
+    scratch.ensure(static_cast<std::size_t>(panels * kBlock * panel::kColumns) * sizeof(float));
+    for (std::int64_t p = 0; p < kBlock; ++p) {
+      const float* const key = keys(block, head, 0) +
+                               p / panel::kColumns * panel::kColumns * key_dim_ +
+                               p % panel::kColumns;
+      for (std::int64_t d = 0; d < panels * panel::kColumns; ++d) {
+        scratch.as<float>()[(d / panel::kColumns * kBlock + p) * panel::kColumns +
+                            d % panel::kColumns] = d < value_dim_ ? key[d * panel::kColumns] : 0.0F;
+      }
+    }
+    return scratch.as<float>();
+  }
   return blocks_[static_cast<std::size_t>(block - first_block_)].as<float>() +
          head * head_floats() + key_sets_ * kBlock * key_dim_;
 }

@@ -24,6 +24,8 @@ class KeyValues {
   /// @param key_sets  forms of every key (see Rotary::sets)
   KeyValues(std::int64_t heads, std::int64_t key_dim, std::int64_t value_dim,
             std::int64_t key_sets = 1);
+  /// Values are the first value_dim elements of the keys and stored with them alone (latents).
+  [[nodiscard]] static KeyValues latent(std::int64_t key_dim, std::int64_t value_dim);
 
   /// Makes room for positions [end(), end() + count); they are zero until they are put.
   void extend(std::int64_t count);
@@ -39,12 +41,15 @@ class KeyValues {
   [[nodiscard]] std::int64_t value_dim() const { return value_dim_; }
   [[nodiscard]] std::int64_t bytes() const;
   [[nodiscard]] const float* keys(std::int64_t block, std::int64_t head, std::int64_t set) const;
-  [[nodiscard]] const float* values(std::int64_t block, std::int64_t head) const;
+  /// @param scratch  where they are put together if they are stored in the keys
+  [[nodiscard]] const float* values(std::int64_t block, std::int64_t head,
+                                    experts::AlignedBuffer& scratch) const;
 
  private:
   [[nodiscard]] std::int64_t block_floats() const { return heads_ * head_floats(); }
   [[nodiscard]] std::int64_t head_floats() const {
-    return kBlock * (key_sets_ * key_dim_ + (value_dim_ + 31) / 32 * 32);
+    const std::int64_t values = values_in_keys_ ? 0 : (value_dim_ + 31) / 32 * 32;
+    return kBlock * (key_sets_ * key_dim_ + values);
   }
   [[nodiscard]] float* part(std::int64_t block, std::int64_t head, std::int64_t offset);
 
@@ -52,6 +57,7 @@ class KeyValues {
   std::int64_t key_dim_;
   std::int64_t value_dim_;
   std::int64_t key_sets_;
+  bool values_in_keys_ = false;
   std::int64_t first_block_ = 0;
   std::int64_t end_ = 0;
   std::deque<experts::AlignedBuffer> blocks_;
@@ -77,6 +83,7 @@ struct AttendScratch {
   experts::AlignedBuffer scores;
   experts::AlignedBuffer sums;
   experts::AlignedBuffer part;
+  experts::AlignedBuffer values;
   std::vector<const float*> rows;
   std::vector<float*> results;
 };

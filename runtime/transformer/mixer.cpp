@@ -41,6 +41,13 @@ std::string layer_prefix(const Model& model, std::int64_t layer) {
   return names.layer + std::to_string(layer) + names.separator;
 }
 
+void require_next(const Segment& segment, std::int64_t end) {
+  if (segment.first == end) return;
+  throw std::invalid_argument("sequence " + std::to_string(segment.sequence) +
+                              ": first new token, got position " + std::to_string(segment.first) +
+                              ", want " + std::to_string(end));
+}
+
 std::unique_ptr<Mixer> make_mixer(const Model& model, TensorSource& tensors, std::int64_t layer,
                                   experts::Isa isa) {
   namespace v1 = switchyard::model::v1;
@@ -50,10 +57,18 @@ std::unique_ptr<Mixer> make_mixer(const Model& model, TensorSource& tensors, std
     case v1::Attention::gqa_chunked:
     case v1::Attention::gqa_sinks:
       return make_grouped(parts);
+    case v1::Attention::mla:
+    case v1::Attention::mla_dsa:
+      return make_latent(parts);
+    case v1::Attention::mamba_hybrid: {
+      const std::int64_t every = std::max<std::int64_t>(model.message().attn_every(), 1);
+      return layer % every == model.message().attn_offset() ? make_grouped(parts)
+                                                            : make_mamba(parts);
+    }
     default:
       throw std::invalid_argument("model: attention, got " +
                                   v1::Attention::Type_Name(model.message().attention()) +
-                                  ", want one that whole models have: gqa, gqa_chunked, gqa_sinks");
+                                  ", want one that whole models have");
   }
 }
 }  // namespace switchyard::runtime

@@ -206,11 +206,7 @@ void GroupedMixer::place(std::int64_t position, std::span<float> q, std::span<fl
 
 void GroupedMixer::attend_segment(const Segment& segment, View q, View k, View v, KeyValues& cache,
                                   View out, AttendScratch& scratch) const {
-  if (cache.end() != segment.first) {
-    throw std::invalid_argument("sequence " + std::to_string(segment.sequence) +
-                                ": first new token, got position " + std::to_string(segment.first) +
-                                ", want " + std::to_string(cache.end()));
-  }
+  require_next(segment, cache.end());
   cache.extend(segment.count);
   for (std::int64_t r = 0; r < segment.count; ++r) {
     place(segment.first + r, q.row(r), k.row(r), v.row(r), cache);

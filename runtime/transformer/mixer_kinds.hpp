@@ -21,6 +21,13 @@ struct MixerParts {
 /// "model.layers.3."
 [[nodiscard]] std::string layer_prefix(const Model& model, std::int64_t layer);
 
+/// @throws std::invalid_argument  "sequence 3: first new token, got position 5, want 4"
+void require_next(const Segment& segment, std::int64_t end);
+
 /// Grouped-query attention: gqa, gqa_chunked, gqa_sinks, and the attention layers of hybrids.
 [[nodiscard]] std::unique_ptr<Mixer> make_grouped(const MixerParts& parts);
+/// Latent attention, with a sparse indexer or without: mla, mla_dsa.
+[[nodiscard]] std::unique_ptr<Mixer> make_latent(const MixerParts& parts);
+/// A selective state space: the other layers of mamba_hybrid.
+[[nodiscard]] std::unique_ptr<Mixer> make_mamba(const MixerParts& parts);
 }  // namespace switchyard::runtime

@@ -185,6 +185,12 @@ Rotary::Rotary(const Model& model, std::int64_t head_dim) {
   }
 }
 
+Rotary Rotary::of_indexer(const Model& model) {
+  Rotary rotary(model, model.message().qk_rope_head_dim());
+  rotary.interleaved_ = model.message().index_rope() == v1::Rope::interleaved;
+  return rotary;
+}
+
 void Rotary::angles(std::int64_t position, std::int64_t set, std::span<float> cos,
                     std::span<float> sin) const {
   const std::vector<double>& frequencies = frequencies_[static_cast<std::size_t>(set)];

@@ -26,6 +26,9 @@ class Rotary {
   ///                  says how many of them are
   /// @throws std::invalid_argument  naming the field that is missing or odd
   Rotary(const Model& model, std::int64_t head_dim);
+  /// Of a sparse indexer's heads: the same frequencies on qk_rope_head_dim elements, in the pairs
+  /// that index_rope says.
+  [[nodiscard]] static Rotary of_indexer(const Model& model);
 
   [[nodiscard]] std::int64_t dim() const { return 2 * pairs(); }  ///< elements that are turned
   [[nodiscard]] std::int64_t pairs() const {
