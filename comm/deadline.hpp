@@ -34,6 +34,15 @@ class WaitRecorder {
   virtual void waited(const Position& at, const Awaited& what, Time begin, Time end) noexcept = 0;
 };
 
+/// Something to do instead of waiting, in pieces of some hundred microseconds. Called by the
+/// waiting thread; must not wait itself.
+class Spare {
+ public:
+  virtual ~Spare() = default;
+  [[nodiscard]] virtual bool left() const = 0;
+  virtual void work() = 0;  ///< one piece; only while something is left
+};
+
 /// Belongs to one rank. Not thread-safe; MPI is called by one thread a rank.
 class Deadline {
  public:
@@ -47,7 +56,8 @@ class Deadline {
   [[nodiscard]] std::chrono::milliseconds limit() const { return limit_; }
 
   /// Calls `done` until it is true: spins briefly, then yields the processor between calls, so that
-  /// more ranks than cores still make progress. What is over within the spins costs no clock.
+  /// more ranks than cores still make progress. What is over within the spins costs no clock; while
+  /// there is spare work, a piece of it is done between calls, and its time is no waiting.
   /// @param done  () -> bool
   /// @param whom  () -> std::string, what is waited for, asked only on failure: "rank 2"
   /// @param what  for the recorder
@@ -57,9 +67,13 @@ class Deadline {
     for (int i = 0; i < kSpins; ++i) {
       if (done()) return;
     }
-    const Clock::time_point begin = Clock::now();
+    Clock::time_point begin = Clock::now();
     // Asked before the clock each time: a rank that was itself stopped must look before it blames.
     while (!done()) {
+      if (spare_ != nullptr && spare_->left()) {
+        begin = work_instead(begin);
+        continue;
+      }
       if (Clock::now() - begin >= limit_) {
         over(begin, what);
         blame(whom());
@@ -72,6 +86,9 @@ class Deadline {
   /// Time in waits since the last reset, without what the first spins took.
   [[nodiscard]] Clock::duration waited() const { return waited_; }
   void reset_waited() { waited_ = {}; }
+  /// Null: nothing to do. It must outlive its use here.
+  void spare(Spare* spare) { spare_ = spare; }
+  [[nodiscard]] Spare* spare() const { return spare_; }
   /// Null: nobody is told. The recorder must outlive its use here.
   void record(WaitRecorder* recorder) { recorder_ = recorder; }
   [[nodiscard]] WaitRecorder* recorder() const { return recorder_; }
@@ -80,6 +97,8 @@ class Deadline {
   // A peer on another core answers within a few tests; beyond that it is likely to need this core.
   static constexpr int kSpins = 20;
 
+  /// @return  when the piece was done, from where on it waits again
+  Clock::time_point work_instead(Clock::time_point begin);
   void over(Clock::time_point begin, const Awaited& what);
   [[noreturn]] void blame(const std::string& whom) const;
 
@@ -87,6 +106,22 @@ class Deadline {
   Position position_;
   Clock::duration waited_{};
   WaitRecorder* recorder_ = nullptr;
+  Spare* spare_ = nullptr;
+};
+
+/// Has something to do in a deadline's waits, within a scope.
+class WhileWaiting {
+ public:
+  WhileWaiting(Deadline& deadline, Spare* spare) : deadline_(deadline), before_(deadline.spare()) {
+    deadline_.spare(spare);
+  }
+  ~WhileWaiting() { deadline_.spare(before_); }
+  WhileWaiting(const WhileWaiting&) = delete;
+  WhileWaiting& operator=(const WhileWaiting&) = delete;
+
+ private:
+  Deadline& deadline_;
+  Spare* before_;
 };
 
 /// Tells a recorder of a deadline's waits, within a scope.

@@ -12,29 +12,32 @@
 
 namespace switchyard::runtime {
 namespace {
-/// The network over all rows, in blocks that threads can share.
+/// Rows of a block: enough of them for the weights to be read once and used often.
+constexpr std::int64_t kBlock = 96;
+
+/// The network over tokens [first, end), in blocks that threads can share.
+/// @param out  [tokens, hidden]
 void run_network(const experts::PackedExpert& network, experts::MatrixView<const float> tokens,
-                 experts::Matrix& out, AlwaysOnWork& work, Workers& workers,
-                 std::vector<experts::AlignedBuffer>& scratch) {
-  const auto count = static_cast<std::size_t>(tokens.rows);
-  out.reshape(tokens.rows, tokens.cols);
+                 std::int64_t first, std::int64_t end, experts::Matrix& out, AlwaysOnWork& work,
+                 Workers& workers, std::vector<experts::AlignedBuffer>& scratch) {
+  const auto count = static_cast<std::size_t>(end - first);
   work.rows.resize(count);
   work.results.resize(count);
   for (std::size_t t = 0; t < count; ++t) {
-    work.rows[t] = tokens.row(static_cast<std::int64_t>(t)).data();
-    work.results[t] = out.row(static_cast<std::int64_t>(t)).data();
+    work.rows[t] = tokens.row(first + static_cast<std::int64_t>(t)).data();
+    work.results[t] = out.row(first + static_cast<std::int64_t>(t)).data();
   }
   if (workers.threads() == 1) return network.run(work.rows, {}, work.results, scratch[0]);
-  constexpr std::size_t kBlock = 96;
+  constexpr auto kRows = static_cast<std::size_t>(kBlock);
   const auto block = [&](std::int64_t i, int thread) {
-    const std::size_t first = static_cast<std::size_t>(i) * kBlock;
-    const std::size_t rows = std::min(kBlock, count - first);
-    network.run(std::span(work.rows).subspan(first, rows), {},
-                std::span(work.results).subspan(first, rows),
+    const std::size_t begin = static_cast<std::size_t>(i) * kRows;
+    const std::size_t rows = std::min(kRows, count - begin);
+    network.run(std::span(work.rows).subspan(begin, rows), {},
+                std::span(work.results).subspan(begin, rows),
                 scratch[static_cast<std::size_t>(thread)]);
   };
   // By reference: a std::function of what it captures would allocate.
-  workers.run(static_cast<std::int64_t>((count + kBlock - 1) / kBlock), std::ref(block));
+  workers.run(static_cast<std::int64_t>((count + kRows - 1) / kRows), std::ref(block));
 }
 
 /// a[t] += factor[t] * b[t]; no factors: 1.
@@ -72,18 +75,28 @@ AlwaysOn::AlwaysOn(const experts::BlockSpec& spec, experts::WeightSource& source
 
 void AlwaysOn::prepare(experts::MatrixView<const float> tokens, AlwaysOnWork& work,
                        Workers& workers, std::vector<experts::AlignedBuffer>& scratch) const {
+  const std::int64_t first = work.prepared;
+  const std::int64_t end = std::min(tokens.rows, first + kBlock * workers.threads());
   if (!shared_.empty()) {
-    run_network(shared_[0], tokens, work.shared, work, workers, scratch);
+    if (first == 0) work.shared.reshape(tokens.rows, tokens.cols);
+    run_network(shared_[0], tokens, first, end, work.shared, work, workers, scratch);
     work.gates.resize(shared_gate_.empty() ? 0 : static_cast<std::size_t>(tokens.rows));
   }
   if (!shared_gate_.empty()) {
-    shared_gate_.apply(tokens, {work.gates.data(), tokens.rows, 1}, work.gate_scratch);
-    for (float& gate : work.gates) {
+    const std::span gates =
+        std::span(work.gates)
+            .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(end - first));
+    shared_gate_.apply(tokens.slice(first, end - first), {gates.data(), end - first, 1},
+                       work.gate_scratch);
+    for (float& gate : gates) {
       gate = static_cast<float>(1.0 / (1.0 + experts::portable::exp(-static_cast<double>(gate))));
     }
   }
-  if (dense_.empty() || dense_mode_ != experts::DenseMode::kParallel) return;
-  run_network(dense_[0], tokens, work.dense, work, workers, scratch);
+  if (!dense_.empty() && dense_mode_ == experts::DenseMode::kParallel) {
+    if (first == 0) work.dense.reshape(tokens.rows, tokens.cols);
+    run_network(dense_[0], tokens, first, end, work.dense, work, workers, scratch);
+  }
+  work.prepared = end;
 }
 
 void AlwaysOn::add(experts::MatrixView<const float> tokens, experts::MatrixView<float> out,
@@ -98,7 +111,8 @@ void AlwaysOn::add(experts::MatrixView<const float> tokens, experts::MatrixView<
   if (dense_mode_ != experts::DenseMode::kParallel) {
     work.normed.reshape(tokens.rows, tokens.cols);
     rms_norm_sum(tokens, out, work.normed.view());
-    run_network(dense_[0], work.normed.view(), work.dense, work, workers, scratch);
+    work.dense.reshape(tokens.rows, tokens.cols);
+    run_network(dense_[0], work.normed.view(), 0, tokens.rows, work.dense, work, workers, scratch);
   }
   add_rows(out, work.dense.view(), {});
 }

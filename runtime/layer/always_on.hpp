@@ -22,6 +22,7 @@ struct AlwaysOnWork {
   std::vector<const float*> rows;  ///< [tokens]
   std::vector<float*> results;     ///< [tokens]
   experts::AlignedBuffer gate_scratch;
+  std::int64_t prepared = 0;  ///< tokens, from the first
 };
 
 class AlwaysOn {
@@ -32,10 +33,17 @@ class AlwaysOn {
     return shared_.empty() && dense_.empty() && output_bias_.empty();
   }
 
-  /// Computes what depends on the tokens alone: worth doing while rows are on their way.
+  /// What depends on the tokens alone is worth computing while rows are on their way: a block of
+  /// tokens a call, so that others need not wait for long. Begins anew with `work.prepared` = 0.
   void prepare(experts::MatrixView<const float> tokens, AlwaysOnWork& work, Workers& workers,
                std::vector<experts::AlignedBuffer>& scratch) const;
-  /// out += shared (times its gate) + bias + dense, in this order. After prepare() of these tokens.
+  /// Whether prepare() has something to do for that many tokens.
+  [[nodiscard]] bool left(std::int64_t tokens, const AlwaysOnWork& work) const {
+    return work.prepared < tokens &&
+           (!shared_.empty() || (!dense_.empty() && dense_mode_ == experts::DenseMode::kParallel));
+  }
+  /// out += shared (times its gate) + bias + dense, in this order. When nothing is left to prepare
+  /// of these tokens.
   /// @param tokens  [tokens, hidden]
   /// @param out     [tokens, hidden]; holds the sum over slots
   void add(experts::MatrixView<const float> tokens, experts::MatrixView<float> out,

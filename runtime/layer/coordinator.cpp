@@ -29,8 +29,12 @@ experts::Matrix Coordinator::step(std::int64_t step, std::int64_t first,
     const TimelineSpan one(timeline_, EventKind::kLayer, "layer", group_.deadline());
     const std::optional<LayerStats> before =
         timeline_ == nullptr ? std::nullopt : std::optional(layers_[i]->stats());
-    layers_[i]->route(tokens, first, routing_);
-    layers_[i]->forward(tokens, given ? given(i, step) : routing_, output.view());
+    if (given) {
+      layers_[i]->route(tokens, first, overruled_);
+      layers_[i]->forward(tokens, given(i, step), output.view());
+    } else {
+      layers_[i]->forward(tokens, output.view(), first);
+    }
     if (before) count(*layers_[i], *before);
   }
   group_.deadline().at({.step = step, .layer = -1, .phase = "end of step"});

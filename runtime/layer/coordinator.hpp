@@ -45,7 +45,7 @@ class Coordinator {
   comm::Group& group_;
   std::vector<std::unique_ptr<MoeLayer>> layers_;
   Timeline* timeline_;
-  experts::Routing routing_;
-  experts::Matrix inputs_[2];  ///< of the layers after the first, in turn
+  experts::Routing overruled_;  ///< what a router chose where the routing is given
+  experts::Matrix inputs_[2];   ///< of the layers after the first, in turn
 };
 }  // namespace switchyard::runtime

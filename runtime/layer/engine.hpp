@@ -14,6 +14,7 @@
 #include "runtime/layer/always_on.hpp"
 #include "runtime/layer/grouped_ffn.hpp"
 #include "runtime/layer/plan.hpp"
+#include "runtime/layer/route_ahead.hpp"
 #include "runtime/layer/stages.hpp"
 #include "runtime/layer/work_board.hpp"
 
@@ -40,6 +41,7 @@ class Engine {
 
   // Of the call that is under way.
   experts::Routing routing;
+  RouteAhead ahead;
   experts::RouterScratch router;
   DispatchPlan plan;
   PlanScratch planner;

@@ -128,10 +128,50 @@ experts::Matrix MoeLayer::forward(experts::MatrixView<const float> tokens,
   return out;
 }
 
-void MoeLayer::forward(experts::MatrixView<const float> tokens, experts::MatrixView<float> out) {
+/// Work of a batch that depends on nobody: done where this rank would wait.
+class MoeLayer::Aside final : public comm::Spare {
+ public:
+  Aside(MoeLayer& layer, experts::MatrixView<const float> tokens, std::int64_t first_token)
+      : layer_(layer), tokens_(tokens), first_token_(first_token) {}
+
+  [[nodiscard]] bool left() const override {
+    return layer_.always_on_left(tokens_) || layer_.engine_->ahead.left();
+  }
+  void work() override {
+    PhaseTimes& times = layer_.stats_.phases;
+    const Phase outer = layer_.phase_;
+    const comm::Position position = layer_.group_.deadline().position();
+    const auto aside = [&times] {
+      return times.seconds[static_cast<std::size_t>(Phase::kRoute)] +
+             times.seconds[static_cast<std::size_t>(Phase::kAlwaysOn)];
+    };
+    const double before = aside();
+    if (layer_.always_on_left(tokens_)) {
+      layer_.prepare_always_on(tokens_);
+    } else {
+      layer_.route_piece(layer_.engine_->ahead.some(), first_token_);
+    }
+    times.seconds[static_cast<std::size_t>(outer)] -= aside() - before;  // not twice
+    layer_.phase_ = outer;
+    layer_.group_.deadline().at(position);
+  }
+
+ private:
+  MoeLayer& layer_;
+  experts::MatrixView<const float> tokens_;
+  std::int64_t first_token_;
+};
+
+void MoeLayer::forward(experts::MatrixView<const float> tokens, experts::MatrixView<float> out,
+                       std::int64_t first_token) {
   require_out(tokens, out);
-  route(tokens, 0, engine_->routing);
-  forward(tokens, engine_->routing, out);
+  if (experts::needs_whole_batch(spec_.router)) {
+    route(tokens, first_token, engine_->routing);
+    return forward(tokens, engine_->routing, out);
+  }
+  RouteAhead& ahead = engine_->ahead;
+  ahead.start(tokens, chunk_of(tokens));
+  forward_rounds(tokens, nullptr, out, first_token);
 }
 
 experts::Routing MoeLayer::route(experts::MatrixView<const float> tokens,
@@ -166,13 +206,27 @@ void MoeLayer::forward(experts::MatrixView<const float> tokens, const experts::R
                        experts::MatrixView<float> out) {
   require_out(tokens, out);
   require_sound(routing, tokens.rows);
+  engine_->ahead.start({}, 1);  // nothing
+  forward_rounds(tokens, &routing, out, 0);
+}
+
+void MoeLayer::forward_rounds(experts::MatrixView<const float> tokens,
+                              const experts::Routing* given, experts::MatrixView<float> out,
+                              std::int64_t first_token) {
   const std::int64_t wire_bytes = engine_->exchange->traffic().wire_bytes;
   const double task_seconds = engine_->ffn.task_seconds();
-  const std::int64_t chunk = options_.chunk_tokens > 0 ? options_.chunk_tokens : tokens.rows;
+  const std::int64_t chunk = chunk_of(tokens);
+  RouteAhead& ahead = engine_->ahead;
+  engine_->always_on.prepared = 0;
+  Aside aside(*this, tokens, first_token);
   std::int64_t first = 0;
   for (bool more = true; more;) {
     const std::int64_t count = std::min(chunk, tokens.rows - first);
-    more = forward_chunk(tokens, routing, first, count, out);
+    if (ahead.left()) route_piece(ahead.rest(), first_token);
+    const comm::WhileWaiting meanwhile(group_.deadline(), &aside);
+    const experts::Routing& routing = given != nullptr ? *given : ahead.take();
+    more = forward_chunk({.tokens = tokens, .first = first, .count = count}, routing,
+                         given != nullptr ? first : 0, out);
     first += count;
   }
   if (!weights_.always_on.empty()) {
@@ -184,11 +238,31 @@ void MoeLayer::forward(experts::MatrixView<const float> tokens, const experts::R
   stats_.task_seconds += engine_->ffn.task_seconds() - task_seconds;
 }
 
-bool MoeLayer::forward_chunk(experts::MatrixView<const float> tokens,
-                             const experts::Routing& routing, std::int64_t first,
-                             std::int64_t count, experts::MatrixView<float> out) {
+std::int64_t MoeLayer::chunk_of(experts::MatrixView<const float> tokens) const {
+  return options_.chunk_tokens > 0 ? options_.chunk_tokens : std::max<std::int64_t>(tokens.rows, 1);
+}
+
+void MoeLayer::route_piece(const RouteAhead::Piece& piece, std::int64_t first_token) {
+  RouteAhead& ahead = engine_->ahead;
+  route(piece.tokens, first_token + piece.first, ahead.room(piece));
+  ahead.add(piece);
+}
+
+bool MoeLayer::always_on_left(experts::MatrixView<const float> tokens) const {
+  return weights_.always_on.left(tokens.rows, engine_->always_on);
+}
+
+void MoeLayer::prepare_always_on(experts::MatrixView<const float> tokens) {
+  const PhaseTimer timer = enter(Phase::kAlwaysOn);
+  weights_.always_on.prepare(tokens, engine_->always_on, engine_->ffn.workers(),
+                             engine_->ffn.scratch());
+}
+
+bool MoeLayer::forward_chunk(const Chunk& where, const experts::Routing& routing,
+                             std::int64_t first, experts::MatrixView<float> out) {
   const bool gates = spec_.router.gate_on == experts::GateOn::kInput;
-  const auto chunk = tokens.slice(first, count);
+  const std::int64_t count = where.count;
+  const auto chunk = where.tokens.slice(where.first, count);
   Engine& engine = *engine_;
   const int stages = engine.exchange->stages();
   {
@@ -204,30 +278,29 @@ bool MoeLayer::forward_chunk(experts::MatrixView<const float> tokens,
   {
     const PhaseTimer timer = enter(Phase::kDispatch);
     arrivals = dispatch(engine, weights_.shard.local(), chunk, gates, options_.presum,
-                        first + count < tokens.rows);
+                        where.first + count < where.tokens.rows);
     publish(engine, weights_.shard, arrivals);
     count_arrivals(arrivals);
   }
-  if (first == 0 && !weights_.always_on.empty()) {  // while rows are on their way
-    const PhaseTimer timer = enter(Phase::kAlwaysOn);
-    weights_.always_on.prepare(tokens, engine.always_on, engine.ffn.workers(),
-                               engine.ffn.scratch());
+  while (always_on_left(where.tokens)) {  // while rows are on their way
+    prepare_always_on(where.tokens);
+    engine.exchange->progress();
   }
   {
     const PhaseTimer timer = enter(Phase::kExperts);
     engine.ffn.run(*engine.exchange, weights_.shard, engine.board, stages);
-    if (options_.inject == Inject::kKernel) spoil_results(arrivals, tokens.cols);
+    if (options_.inject == Inject::kKernel) spoil_results(arrivals, chunk.cols);
   }
   {
     const PhaseTimer timer = enter(Phase::kCombine);
-    const auto sums = out.slice(first, count);
+    const auto sums = out.slice(where.first, count);
     if (options_.presum) {
-      presum(engine, gates, tokens.cols, options_.isa);
+      presum(engine, gates, chunk.cols, options_.isa);
       combine_presummed(engine, routing, first, chunk, placement_.experts(), options_.isa, sums);
     } else {
       combine(engine, routing, first, chunk, gates, options_.isa, sums);
     }
-    if (options_.inject == Inject::kCombine) spoil_sum(out.slice(first, count));
+    if (options_.inject == Inject::kCombine) spoil_sum(sums);
   }
   return arrivals.more;
 }
@@ -264,6 +337,7 @@ PhaseTimer MoeLayer::enter(Phase phase) {
   position.layer = options_.layer;
   position.phase = name_of(phase);
   group_.deadline().at(position);
+  phase_ = phase;
   return {stats_.phases, phase, group_.deadline(), options_.timeline};
 }
 

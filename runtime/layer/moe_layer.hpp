@@ -72,7 +72,7 @@ class MoeLayer {
   /// y = MoE(x) for this rank's tokens, however many each rank has.
   /// @param tokens  [tokens, hidden]
   /// @throws std::invalid_argument  another width, or logits that cannot be routed: names rank,
-  ///         layer and token (on this rank only, before any message of this call)
+  ///         layer and token (on this rank only, before any message of their chunk)
   [[nodiscard]] experts::Matrix forward(experts::MatrixView<const float> tokens);
   /// The same with the caller's routing (logical experts and final weights of every slot).
   /// @throws std::invalid_argument  a routing that contradicts itself (before any message)
@@ -80,7 +80,9 @@ class MoeLayer {
                                         const experts::Routing& routing);
   /// The same into the caller's rows [tokens, hidden], which may not overlap `tokens`. After a few
   /// calls of like size nothing is allocated any more.
-  void forward(experts::MatrixView<const float> tokens, experts::MatrixView<float> out);
+  /// @param first_token  number of the first one in the whole batch, for messages
+  void forward(experts::MatrixView<const float> tokens, experts::MatrixView<float> out,
+               std::int64_t first_token = 0);
   void forward(experts::MatrixView<const float> tokens, const experts::Routing& routing,
                experts::MatrixView<float> out);
   /// Experts and weights for this rank's tokens, batch rules included. Collective if there is one.
@@ -106,9 +108,26 @@ class MoeLayer {
   }
 
  private:
-  /// One round: tokens [first, first + count). Returns whether some rank has another.
-  bool forward_chunk(experts::MatrixView<const float> tokens, const experts::Routing& routing,
-                     std::int64_t first, std::int64_t count, experts::MatrixView<float> out);
+  /// What is done while this rank waits: the always-on parts, and the router of the next chunk.
+  class Aside;
+  /// Tokens [first, first + count) of the batch.
+  struct Chunk {
+    experts::MatrixView<const float> tokens;  ///< all of the batch
+    std::int64_t first = 0;
+    std::int64_t count = 0;
+  };
+  [[nodiscard]] std::int64_t chunk_of(experts::MatrixView<const float> tokens) const;
+  /// @param given  of all tokens; null: each chunk is routed here, before or while it is its turn
+  void forward_rounds(experts::MatrixView<const float> tokens, const experts::Routing* given,
+                      experts::MatrixView<float> out, std::int64_t first_token);
+  void route_piece(const RouteAhead::Piece& piece, std::int64_t first_token);
+  [[nodiscard]] bool always_on_left(experts::MatrixView<const float> tokens) const;
+  void prepare_always_on(experts::MatrixView<const float> tokens);
+  /// One round. Returns whether some rank has another.
+  /// @param first  of the chunk's tokens in `routing`
+  /// @param out    [tokens of the batch, hidden]
+  bool forward_chunk(const Chunk& where, const experts::Routing& routing, std::int64_t first,
+                     experts::MatrixView<float> out);
   void count_plan(const DispatchPlan& plan, const experts::Routing& routing, std::int64_t first);
   void count_arrivals(const Arrivals& arrivals);
   /// From here to the end of the timer's scope this rank is in `phase` of this layer.
@@ -123,5 +142,6 @@ class MoeLayer {
   std::shared_ptr<Engine> engine_;
   LayerWeights weights_;
   LayerStats stats_;
+  Phase phase_ = Phase::kRoute;  ///< that was entered last
 };
 }  // namespace switchyard::runtime

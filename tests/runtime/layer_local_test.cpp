@@ -10,6 +10,7 @@
 #include "experts/synthetic.hpp"
 #include "runtime/layer/moe_layer.hpp"
 #include "runtime/run/token_source.hpp"
+#include "tests/runtime/small_block.hpp"
 
 namespace switchyard::runtime {
 namespace {
@@ -17,19 +18,9 @@ using experts::Matrix;
 
 constexpr std::int64_t kTokens = 41;
 
-experts::BlockSpec small_block() {
-  experts::BlockSpec block;
-  block.router.hidden = block.expert.hidden = 20;
-  block.expert.width = 12;
-  block.router.experts = 7;
-  block.router.top_k = 3;
-  block.shared = block.expert;
-  return block;
-}
-
 /// The whole batch, three steps one after the other, over `ranks` threads.
 Matrix outputs(int ranks, const LayerOptions& options) {
-  const auto block = small_block();
+  const auto block = tests::small_block(20, 12, 7);
   Matrix all(kTokens, block.router.hidden);
   comm::run_local(ranks, [&](comm::Group& group) {
     experts::SyntheticSource source(block, 3, 0, false, false);

@@ -15,6 +15,7 @@
 #include "experts/synthetic.hpp"
 #include "runtime/layer/moe_layer.hpp"
 #include "tests/runtime/counted.hpp"
+#include "tests/runtime/small_block.hpp"
 
 namespace switchyard::runtime {
 namespace {
@@ -33,21 +34,11 @@ void PrintTo(const Setting& setting, std::ostream* out) {
   *out << setting.name;
 }
 
-experts::BlockSpec small_block() {
-  experts::BlockSpec block;
-  block.router.hidden = block.expert.hidden = 32;
-  block.expert.width = 24;
-  block.router.experts = 9;
-  block.router.top_k = 3;
-  block.shared = block.expert;
-  return block;
-}
-
 /// Steps of one rank: a few to get warm, and some that are counted.
 class Steps {
  public:
   Steps(comm::Group& group, const Setting& setting) {
-    auto block = small_block();
+    auto block = tests::small_block(32, 24, 9);
     LayerOptions options;
     options.transport = setting.transport;
     if (setting.change) setting.change(block, options);
@@ -73,7 +64,7 @@ class Steps {
 };
 
 bool one_thread(const Setting& setting) {
-  auto block = small_block();
+  auto block = tests::small_block(32, 24, 9);
   LayerOptions options;
   if (setting.change) setting.change(block, options);
   return options.threads == 1;  // several are woken by a lock, once a phase

@@ -12,6 +12,7 @@
 #include "runtime/layer/coordinator.hpp"
 #include "runtime/report/trace_file.hpp"
 #include "runtime/run/token_source.hpp"
+#include "tests/runtime/small_block.hpp"
 #include "tests/runtime/trace_check.hpp"
 
 namespace switchyard::runtime {
@@ -130,12 +131,7 @@ struct Recorded {
 
 /// Three steps over two layers, recorded by every rank.
 json trace_of_layers(const Recorded& wanted, TraceSummary& summary) {
-  experts::BlockSpec block;
-  block.router.hidden = block.expert.hidden = 20;
-  block.expert.width = 12;
-  block.router.experts = 7;
-  block.router.top_k = 3;
-  block.shared = block.expert;
+  const auto block = tests::small_block(20, 12, 7);
   std::string text;
   comm::run_local(wanted.ranks, [&](comm::Group& group) {
     TraceRecorder recorder(group, wanted.threads, wanted.capacity);
