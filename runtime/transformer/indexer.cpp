@@ -51,23 +51,19 @@ Indexer::Indexer(const MixerParts& parts)
 }
 
 /// The first elements of each head; several heads of one position.
-void Indexer::turn(std::int64_t position, std::span<float> heads) const {
-  if (rotary_.sets() == 0) return;
-  const auto pairs = static_cast<std::size_t>(rotary_.pairs());
-  std::vector<float> angles(2 * pairs);
-  const std::span<float> cos(angles.data(), pairs);
-  const std::span<float> sin(angles.data() + pairs, pairs);
-  rotary_.angles(position, 0, cos, sin);
+void Indexer::turn(std::int64_t position, std::span<float> heads, Turn& turn) const {
+  turn.to(position);
   for (std::size_t at = 0; at < heads.size(); at += static_cast<std::size_t>(dim_)) {
-    rotary_.turn(cos, sin, heads.data() + at);
+    turn.apply(heads.data() + at);
   }
 }
 
 void Indexer::extend(experts::MatrixView<const float> x, IndexKeys& keys) const {
   experts::Matrix rows = wk_.apply(x);
+  Turn angles(rotary_);
   for (std::int64_t r = 0; r < x.rows; ++r, ++keys.end) {
     k_norm_.apply(rows.row(r), rows.row(r));
-    turn(keys.end, rows.row(r));
+    turn(keys.end, rows.row(r), angles);
     if (keys.end % kBlock == 0) keys.blocks.emplace_back(static_cast<std::size_t>(dim_ * kBlock));
     float* const at = keys.blocks.back().data() + keys.end % kBlock;
     for (std::int64_t d = 0; d < dim_; ++d) at[d * kBlock] = rows(r, d);
@@ -105,6 +101,7 @@ void Indexer::choose(experts::MatrixView<const float> x, experts::MatrixView<con
   experts::Matrix queries = wq_.apply(latent);
   experts::Matrix weights = weights_.apply(x);
   const auto share = static_cast<float>(1 / std::sqrt(static_cast<double>(heads_)));
+  Turn angles(rotary_);
   std::vector<float> scores;
   std::vector<std::int64_t> order;
   for (std::int64_t r = 0; r < x.rows; ++r) {
@@ -113,7 +110,7 @@ void Indexer::choose(experts::MatrixView<const float> x, experts::MatrixView<con
       std::ranges::fill(allowed.row(r), std::uint8_t{1});
       continue;
     }
-    turn(first + r, queries.row(r));
+    turn(first + r, queries.row(r), angles);
     for (float& weight : weights.row(r)) weight *= share;
     scores.resize(static_cast<std::size_t>(seen));
     score(queries.row(r), weights.row(r), keys, scores);

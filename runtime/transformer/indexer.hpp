@@ -45,7 +45,7 @@ class Indexer {
   }
 
  private:
-  void turn(std::int64_t position, std::span<float> heads) const;
+  void turn(std::int64_t position, std::span<float> heads, Turn& turn) const;
   void score(std::span<const float> query, std::span<const float> weights, const IndexKeys& keys,
              std::span<float> scores) const;
 

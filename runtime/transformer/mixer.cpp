@@ -60,6 +60,12 @@ std::unique_ptr<Mixer> make_mixer(const Model& model, TensorSource& tensors, std
     case v1::Attention::mla:
     case v1::Attention::mla_dsa:
       return make_latent(parts);
+    case v1::Attention::gqa_cla:
+      return make_cross_layer(parts);
+    case v1::Attention::gqa_lfa:
+      return make_filtered(parts);
+    case v1::Attention::moa:
+      return make_mixture(parts);
     case v1::Attention::mamba_hybrid: {
       const std::int64_t every = std::max<std::int64_t>(model.message().attn_every(), 1);
       return layer % every == model.message().attn_offset() ? make_grouped(parts)

@@ -28,6 +28,12 @@ void require_next(const Segment& segment, std::int64_t end);
 [[nodiscard]] std::unique_ptr<Mixer> make_grouped(const MixerParts& parts);
 /// Latent attention, with a sparse indexer or without: mla, mla_dsa.
 [[nodiscard]] std::unique_ptr<Mixer> make_latent(const MixerParts& parts);
+/// Layers that share keys and values with the last one that owns some: gqa_cla.
+[[nodiscard]] std::unique_ptr<Mixer> make_cross_layer(const MixerParts& parts);
+/// A causal filter in front of queries and keys: gqa_lfa.
+[[nodiscard]] std::unique_ptr<Mixer> make_filtered(const MixerParts& parts);
+/// Experts for queries and outputs: moa.
+[[nodiscard]] std::unique_ptr<Mixer> make_mixture(const MixerParts& parts);
 /// A selective state space: the other layers of mamba_hybrid.
 [[nodiscard]] std::unique_ptr<Mixer> make_mamba(const MixerParts& parts);
 }  // namespace switchyard::runtime

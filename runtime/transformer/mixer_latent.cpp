@@ -56,7 +56,7 @@ class LatentMixer final : public Mixer {
     View values;    ///< [rows, heads * value]
   };
   void read_expansion(const MixerParts& parts, const std::string& name);
-  void place(std::int64_t position, std::span<float> q, std::span<float> kv,
+  void place(std::int64_t position, std::span<float> q, std::span<float> kv, Turn& turn,
              KeyValues& cache) const;
   void attend_segment(const Segment& segment, const Part& part, LatentState& state,
                       AttendScratch& scratch) const;
@@ -97,10 +97,7 @@ LatentMixer::LatentMixer(const MixerParts& parts)
       rotary_(parts.model, rope_),
       scale_(score_scale(parts.model, nope_ + rope_)) {
   const v1::Model& m = parts.model.message();
-  if (rotary_.sets() > 1) {
-    throw std::invalid_argument(
-        "model: rope_scaling, got longrope, want another one with latent attention");
-  }
+  static_cast<void>(Turn(rotary_));  // is refused here rather than at the first token
   const TensorNames n = tensor_names(parts.model.family());
   const std::string at = layer_prefix(parts.model, layer_) + n.attention;
   const bool bias = m.attn_bias() == v1::AttnBias::yes;
@@ -163,21 +160,13 @@ std::int64_t LatentMixer::weight_bytes() const {
 }
 
 /// Norms the latent, turns the shared key and what of the queries goes with it, and keeps the key.
-void LatentMixer::place(std::int64_t position, std::span<float> q, std::span<float> kv,
+void LatentMixer::place(std::int64_t position, std::span<float> q, std::span<float> kv, Turn& turn,
                         KeyValues& cache) const {
   const auto latent = static_cast<std::size_t>(latent_);
   kv_norm_.apply(kv.first(latent), kv.first(latent));
-  if (rotary_.sets() > 0) {
-    const auto pairs = static_cast<std::size_t>(rotary_.pairs());
-    std::vector<float> angles(2 * pairs);
-    const std::span<float> cos(angles.data(), pairs);
-    const std::span<float> sin(angles.data() + pairs, pairs);
-    rotary_.angles(position, 0, cos, sin);
-    rotary_.turn(cos, sin, kv.data() + latent);
-    for (std::int64_t h = 0; h < heads_; ++h) {
-      rotary_.turn(cos, sin, q.data() + h * (nope_ + rope_) + nope_);
-    }
-  }
+  turn.to(position);
+  turn.apply(kv.data() + latent);
+  for (std::int64_t h = 0; h < heads_; ++h) turn.apply(q.data() + h * (nope_ + rope_) + nope_);
   cache.put_key(position, 0, kv);
   double scale = scale_;
   if (temperature_scale_ != 0 && temperature_floor_ > 0) {
@@ -215,8 +204,9 @@ void LatentMixer::attend_segment(const Segment& segment, const Part& part, Laten
                                  AttendScratch& scratch) const {
   require_next(segment, state.cache.end());
   state.cache.extend(segment.count);
+  Turn turn(rotary_);
   for (std::int64_t r = 0; r < segment.count; ++r) {
-    place(segment.first + r, part.q.row(r), part.kv.row(r), state.cache);
+    place(segment.first + r, part.q.row(r), part.kv.row(r), turn, state.cache);
   }
   if (indexer_) indexer_->extend(part.x, state.index);
   const std::int64_t at_once =

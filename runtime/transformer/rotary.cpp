@@ -214,6 +214,24 @@ void Rotary::turn(std::span<const float> cos, std::span<const float> sin, float*
   }
 }
 
+Turn::Turn(const Rotary& rotary)
+    : rotary_(rotary),
+      cos_(static_cast<std::size_t>(rotary.pairs())),
+      sin_(static_cast<std::size_t>(rotary.pairs())) {
+  if (rotary.sets() < 2) return;
+  throw std::invalid_argument(
+      "model: rope_scaling, got longrope, want another one with this kind of "
+      "attention");
+}
+
+void Turn::to(std::int64_t position) {
+  if (rotary_.sets() > 0) rotary_.angles(position, 0, cos_, sin_);
+}
+
+void Turn::apply(float* head) const {
+  if (rotary_.sets() > 0) rotary_.turn(cos_, sin_, head);
+}
+
 double score_scale(const Model& model, std::int64_t dim) {
   const v1::Model& m = model.message();
   const double scale =

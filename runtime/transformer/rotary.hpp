@@ -60,6 +60,21 @@ class Rotary {
   std::vector<std::vector<double>> frequencies_;  ///< [sets][pairs]
 };
 
+/// The turn of one position, for heads of keys that have one set of frequencies.
+class Turn {
+ public:
+  /// @throws std::invalid_argument  the model has two sets (longrope)
+  explicit Turn(const Rotary& rotary);
+  void to(std::int64_t position);
+  /// The first elements of one head, in place; nothing where the model has no positions.
+  void apply(float* head) const;
+
+ private:
+  const Rotary& rotary_;
+  std::vector<float> cos_;
+  std::vector<float> sin_;
+};
+
 /// What q k is multiplied by: attention_scale or 1 / sqrt(dim), times m(yarn_mscale_all_dim)^2
 /// where YaRN says so (DeepSeek).
 [[nodiscard]] double score_scale(const Model& model, std::int64_t dim);
