@@ -3,6 +3,7 @@
 /// @file
 /// Between nodes as messages and inside a node in shared memory: a row crosses to a node once,
 /// however many of its ranks want it.
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -88,6 +89,7 @@ class TwoLevelExchange final : public RoundExchange {
   void pack(Outgoing& out, const Offer& offer);
   void send_rows(int first_stage, int end_stage);
   void advance(Incoming& in);
+  void advance(Home& home);
   void take_in(Incoming& in);
   void fill_arrival(int from);
   void mark_stages();
@@ -99,8 +101,7 @@ class TwoLevelExchange final : public RoundExchange {
   [[nodiscard]] std::uint64_t staged(int stages) const;
   [[nodiscard]] bool known();
   [[nodiscard]] bool all_through();
-  template <class Done>
-  void wait(const Done& done);
+  void wait(const std::function<bool()>& done);
   [[nodiscard]] std::string late() const;
 
   int stages_;
@@ -113,10 +114,9 @@ class TwoLevelExchange final : public RoundExchange {
   const std::byte* own_rows_ = nullptr;
   std::int64_t row_bytes_ = 0;
   std::int64_t result_bytes_offered_ = 0;
-  int marked_ = 0;          ///< stages of this round that are marked as here
-  int released_ = 0;        ///< stages whose results may leave
-  bool forwarded_ = false;  ///< all lines about other nodes' rows are written
-  Mark awaited_ = Mark::kPublished;
+  int marked_ = 0;                           ///< stages of this round that are marked as here
+  int released_ = 0;                         ///< stages whose results may leave
+  bool forwarded_ = false;                   ///< all lines about other nodes' rows are written
   std::vector<std::int32_t> numbers_;        ///< scratch of packing
   std::vector<std::int64_t> cuts_;           ///< scratch, [stages]
   std::vector<std::int64_t> stage_results_;  ///< [size, stages], that this rank's offer expects

@@ -198,4 +198,20 @@ void widen(WireType type, const std::byte* from, std::span<float> row) {
     row[i] = kFp8Values[static_cast<std::uint8_t>(from[i])] * scale;
   }
 }
+
+void narrow_rows(WireType type, const std::byte* from, std::byte* to, std::int64_t floats,
+                 std::int64_t first, std::int64_t last) {
+  for (std::int64_t i = first; i < last; ++i) {
+    const auto* const row = reinterpret_cast<const float*>(from) + i * floats;
+    narrow(type, {row, static_cast<std::size_t>(floats)}, to + i * wire_bytes(type, floats));
+  }
+}
+
+void widen_rows(WireType type, const std::byte* from, std::byte* to, std::int64_t floats,
+                std::int64_t first, std::int64_t last) {
+  for (std::int64_t i = first; i < last; ++i) {
+    auto* const row = reinterpret_cast<float*>(to) + i * floats;
+    widen(type, from + i * wire_bytes(type, floats), {row, static_cast<std::size_t>(floats)});
+  }
+}
 }  // namespace switchyard::comm

@@ -41,4 +41,10 @@ enum class WireType {
 void narrow(WireType type, std::span<const float> row, std::byte* to);
 /// @param from  as narrow() wrote it
 void widen(WireType type, const std::byte* from, std::span<float> row);
+
+/// Rows [first, last) of `floats` each, to and from rows of wire_bytes(type, floats).
+void narrow_rows(WireType type, const std::byte* from, std::byte* to, std::int64_t floats,
+                 std::int64_t first, std::int64_t last);
+void widen_rows(WireType type, const std::byte* from, std::byte* to, std::int64_t floats,
+                std::int64_t first, std::int64_t last);
 }  // namespace switchyard::comm

@@ -39,9 +39,9 @@ Summary in_us(const std::vector<double>& seconds) {
 using Engines = std::vector<std::unique_ptr<Engine>>;
 
 /// As many tokens a rank as keep the results that ranks on one processor wait for at a time within
-/// half a second cache, for they are written and read again.
+/// a quarter of a second cache, for they are written and read again.
 std::int64_t tokens_in_cache(comm::Group& group, const ExchangeSettings& settings) {
-  constexpr std::int64_t kCacheBytes = std::int64_t{1} << 20;
+  constexpr std::int64_t kCacheBytes = std::int64_t{1} << 19;
   const auto mates = static_cast<std::int64_t>(group.nodes().mates_of(group.rank()).size());
   const std::int64_t processors = std::max(sysconf(_SC_NPROCESSORS_ONLN), 1L);
   const std::int64_t sharers = (mates + processors - 1) / processors;
