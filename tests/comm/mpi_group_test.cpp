@@ -137,5 +137,63 @@ TEST(MpiGroup, ACollectiveInFlightEndsAtTheDeadlineToo) {
   EXPECT_THAT([&] { static_cast<void>(exchange->dispatch(offer)); },
               ThrowsMessage<DeadlineError>(HasSubstr("0.3 s in start, waiting for ")));
 }
+
+/// One result from rank 1 to every rank, and no rows.
+Offer one_result_of_rank_1(int ranks) {
+  const auto size = static_cast<std::size_t>(ranks);
+  Offer offer;
+  offer.row_bytes = 4;
+  offer.row_offsets.resize(size + 1);
+  offer.note_offsets.resize(size + 1);
+  offer.results.resize(size);
+  offer.results[1] = 1;
+  return offer;
+}
+
+TEST(MpiGroup, ARankThatStopsBetweenNodesIsNamedByAllWhoWaitForIt) {
+#if defined(__SANITIZE_ADDRESS__)
+  const __lsan::ScopedDisabler given_up;
+#endif
+  for (const bool before_dispatch : {true, false}) {
+    const auto group = MpiGroup::world(milliseconds(300));
+    if (group->size() == 1) GTEST_SKIP() << "needs two ranks";
+    group->play_nodes(1);
+    const auto exchange = make_exchange(*group, "two-level");
+    const Offer offer = one_result_of_rank_1(group->size());
+    const char* const phase = before_dispatch ? "dispatch" : "combine";
+    group->deadline().at({.step = 17, .layer = 0, .phase = phase});
+    if (!before_dispatch) static_cast<void>(exchange->dispatch(offer));
+    if (group->rank() == 1) {
+      std::this_thread::sleep_for(milliseconds(900));
+      continue;
+    }
+    const auto next_calls = [&] {
+      if (before_dispatch) return static_cast<void>(exchange->dispatch(offer));
+      static_cast<void>(exchange->open_returns(4));
+      static_cast<void>(exchange->collect());
+    };
+    EXPECT_THAT(next_calls, ThrowsMessage<DeadlineError>("0.3 s in " + std::string(phase) +
+                                                         ", step 17, layer 0, waiting for rank 1"));
+    std::this_thread::sleep_for(milliseconds(600));  // to begin the next case together
+  }
+}
+
+TEST(MpiGroup, ARankThatStopsIsNamedByItsMateAndByWhoTakesItsRowsIn) {
+#if defined(__SANITIZE_ADDRESS__)
+  const __lsan::ScopedDisabler given_up;
+#endif
+  const auto group = MpiGroup::world(milliseconds(300));
+  if (group->size() != 4) GTEST_SKIP() << "needs two nodes of two ranks";
+  group->play_nodes(2);
+  const auto exchange = make_exchange(*group, "two-level");
+  const Offer offer = one_result_of_rank_1(group->size());
+  if (group->rank() == 1) {
+    std::this_thread::sleep_for(milliseconds(900));
+    return;
+  }
+  // Rank 2 only knows that its mate, rank 3, has not heard all that it was to hear.
+  EXPECT_THAT([&] { static_cast<void>(exchange->dispatch(offer)); },
+              ThrowsMessage<DeadlineError>(HasSubstr(group->rank() == 2 ? "rank 3" : "rank 1")));
+}
 }  // namespace
 }  // namespace switchyard::comm
