@@ -40,15 +40,16 @@ AlltoallvExchange::AlltoallvExchange(MpiGroup& group, Channel channel)
       heads_(std::make_unique<Flight>()),
       notes_(std::make_unique<Flight>()),
       rows_(std::make_unique<Flight>()),
-      returns_(std::make_unique<Flight>()) {}
+      returns_(std::make_unique<Flight>()),
+      headers_(static_cast<std::size_t>(group.size())),
+      out_(headers_.size()),
+      in_(headers_.size()) {}
 
 AlltoallvExchange::~AlltoallvExchange() = default;
 
-void AlltoallvExchange::load(Flight& flight, const std::vector<std::int64_t>& send,
-                             const std::vector<std::int64_t>& receive,
-                             std::int64_t item_bytes) const {
-  const std::int64_t out = lay_out(send, flight.send_counts, flight.send_offsets);
-  const std::int64_t in = lay_out(receive, flight.receive_counts, flight.receive_offsets);
+void AlltoallvExchange::load(Flight& flight, std::int64_t item_bytes) const {
+  const std::int64_t out = lay_out(out_, flight.send_counts, flight.send_offsets);
+  const std::int64_t in = lay_out(in_, flight.receive_counts, flight.receive_offsets);
   flight.send.resize(static_cast<std::size_t>(out * item_bytes));
   flight.receive.resize(static_cast<std::size_t>(in * item_bytes));
 }
@@ -90,11 +91,11 @@ void AlltoallvExchange::land(std::unique_ptr<Flight>& flight) {
   }
 }
 
-void AlltoallvExchange::swap_headers(const std::vector<FrameHeader>& out, FrameKind kind) {
-  heads_->send.resize(out.size() * kHead);
-  heads_->receive.resize(out.size() * kHead);
-  for (std::size_t r = 0; r < out.size(); ++r) {
-    write_header(out[r], heads_->send.bytes().subspan(r * kHead, kHead));
+void AlltoallvExchange::swap_headers(FrameKind kind) {
+  heads_->send.resize(headers_.size() * kHead);
+  heads_->receive.resize(headers_.size() * kHead);
+  for (std::size_t r = 0; r < headers_.size(); ++r) {
+    write_header(headers_[r], heads_->send.bytes().subspan(r * kHead, kHead));
   }
   for (int r = 0; r < size(); ++r) {
     if (r != rank()) count_message(r, kFrameHeaderBytes);
@@ -116,21 +117,20 @@ void AlltoallvExchange::swap_headers(const std::vector<FrameHeader>& out, FrameK
 void AlltoallvExchange::carry_rows(const Offer& offer) {
   const auto ranks = static_cast<std::size_t>(size());
   const auto self = static_cast<std::size_t>(rank());
-  std::vector<FrameHeader> out(ranks);
   for (int r = 0; r < size(); ++r) {
-    out[static_cast<std::size_t>(r)] = offer_header(FrameKind::kDispatch, offer, r);
+    headers_[static_cast<std::size_t>(r)] = offer_header(FrameKind::kDispatch, offer, r);
   }
-  std::vector<std::int64_t> notes_out(ranks), notes_in(ranks), rows_out(ranks), rows_in(ranks);
-  swap_headers(out, FrameKind::kDispatch);
+  swap_headers(FrameKind::kDispatch);
+  for (std::size_t r = 0; r < ranks; ++r) {  // what is for this rank stays where it is
+    out_[r] = r == self ? 0 : headers_[r].note_bytes;
+    in_[r] = r == self ? 0 : arrivals()[r].header.note_bytes;
+  }
+  load(*notes_, 1);
   for (std::size_t r = 0; r < ranks; ++r) {
-    if (r == self) continue;  // stays where it is
-    notes_out[r] = out[r].note_bytes;
-    rows_out[r] = out[r].rows;
-    notes_in[r] = arrivals()[r].header.note_bytes;
-    rows_in[r] = arrivals()[r].header.rows;
+    out_[r] = r == self ? 0 : headers_[r].rows;
+    in_[r] = r == self ? 0 : arrivals()[r].header.rows;
   }
-  load(*notes_, notes_out, notes_in, 1);
-  load(*rows_, rows_out, rows_in, offer.row_bytes);
+  load(*rows_, offer.row_bytes);
   for (int r = 0; r < size(); ++r) {
     if (r == rank()) continue;
     const std::span<const std::byte> note = note_for(offer, r);
@@ -146,7 +146,7 @@ void AlltoallvExchange::carry_rows(const Offer& offer) {
     arrivals()[r].note = std::as_const(notes_->receive)
                              .bytes()
                              .subspan(static_cast<std::size_t>(notes_->receive_offsets[r]),
-                                      static_cast<std::size_t>(notes_in[r]));
+                                      static_cast<std::size_t>(arrivals()[r].header.note_bytes));
   }
 }
 
@@ -161,14 +161,11 @@ void AlltoallvExchange::locate_rows(int from, std::span<const std::byte*> rows) 
 }
 
 void AlltoallvExchange::open_slots() {
-  const auto ranks = static_cast<std::size_t>(size());
-  std::vector<std::int64_t> out(ranks), in(ranks);
   for (int r = 0; r < size(); ++r) {
-    if (r == rank()) continue;
-    out[static_cast<std::size_t>(r)] = results_for(r);
-    in[static_cast<std::size_t>(r)] = results_from(r);
+    out_[static_cast<std::size_t>(r)] = r == rank() ? 0 : results_for(r);
+    in_[static_cast<std::size_t>(r)] = r == rank() ? 0 : results_from(r);
   }
-  load(*returns_, out, in, result_bytes());
+  load(*returns_, result_bytes());
   for (int r = 0; r < size(); ++r) {
     if (r == rank()) continue;
     const auto i = static_cast<std::size_t>(r);
@@ -178,12 +175,11 @@ void AlltoallvExchange::open_slots() {
 }
 
 void AlltoallvExchange::carry_results() {
-  std::vector<FrameHeader> out(static_cast<std::size_t>(size()));
   for (int r = 0; r < size(); ++r) {
     const std::int64_t rows = r == rank() ? 0 : results_for(r);
-    out[static_cast<std::size_t>(r)] = result_header(FrameKind::kReturn, rows, r);
+    headers_[static_cast<std::size_t>(r)] = result_header(FrameKind::kReturn, rows, r);
   }
-  swap_headers(out, FrameKind::kReturn);
+  swap_headers(FrameKind::kReturn);
   fly(returns_, result_bytes());
 }
 }  // namespace switchyard::comm

@@ -35,11 +35,11 @@ class AlltoallvExchange final : public RoundExchange {
   void carry_results() override;
   [[nodiscard]] Traffic carried() const override { return traffic_; }
 
-  /// Everyone's header for this rank, checked; own entry not.
-  void swap_headers(const std::vector<FrameHeader>& out, FrameKind kind);
-  /// Sizes both sides of a flight for items of `item_bytes`. @throws std::invalid_argument
-  void load(Flight& flight, const std::vector<std::int64_t>& send,
-            const std::vector<std::int64_t>& receive, std::int64_t item_bytes) const;
+  /// Sends headers_; everyone's header for this rank, checked; own entry not.
+  void swap_headers(FrameKind kind);
+  /// Sizes both sides of a flight for out_ and in_ items of `item_bytes`. @throws
+  /// std::invalid_argument
+  void load(Flight& flight, std::int64_t item_bytes) const;
   void count_message(int to, std::int64_t bytes);
   void fly(std::unique_ptr<Flight>& flight, std::int64_t item_bytes);
   void land(std::unique_ptr<Flight>& flight);
@@ -49,6 +49,9 @@ class AlltoallvExchange final : public RoundExchange {
   std::unique_ptr<Flight> notes_;
   std::unique_ptr<Flight> rows_;
   std::unique_ptr<Flight> returns_;
+  // Of one call at a time; kept so that none allocates.
+  std::vector<FrameHeader> headers_;    ///< [size]
+  std::vector<std::int64_t> out_, in_;  ///< [size], items to and from each rank
   Traffic traffic_;
 };
 }  // namespace switchyard::comm

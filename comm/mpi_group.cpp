@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/mpi_group.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
@@ -15,17 +16,19 @@ class Message final : public Pending::State {
   using Spare = std::vector<std::unique_ptr<Pending::State>>;
 
   Message() = default;
-  /// One of the spare ones, or a new one for which there will be room among them.
+  /// One of the spare ones, among which there is room for every one that was ever made.
   static std::unique_ptr<Message> make(const std::shared_ptr<Spare>& spare, int peer,
                                        Buffer buffer) {
-    std::unique_ptr<Message> message;
     if (spare->empty()) {
-      spare->reserve(spare->capacity() + 1);
-      message = std::make_unique<Message>();
-    } else {
-      message.reset(static_cast<Message*>(spare->back().release()));
-      spare->pop_back();
+      // As many again as there are: how many are in flight at a time is left to chance, and the
+      // most of a few warm steps is not the most of all.
+      constexpr std::size_t kFirst = 16;
+      const std::size_t more = std::max(spare->capacity(), kFirst);
+      spare->reserve(spare->capacity() + more);
+      for (std::size_t i = 0; i < more; ++i) spare->push_back(std::make_unique<Message>());
     }
+    std::unique_ptr<Message> message(static_cast<Message*>(spare->back().release()));
+    spare->pop_back();
     message->spare_ = spare;
     message->peer_ = peer;
     message->buffer_ = std::move(buffer);

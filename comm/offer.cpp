@@ -35,24 +35,26 @@ void require_offsets(const char* name, const std::vector<std::int64_t>& offsets,
   }
 }
 
-/// @param ends  [ranks], where the last stage of each must end
-void require_stages(const char* name, const std::vector<std::int64_t>& counts,
-                    const std::vector<std::int64_t>& ends, int stages) {
+/// @param end_of  (rank) -> where its last stage must end
+template <class EndOf>
+void require_stages(const char* name, const std::vector<std::int64_t>& counts, int ranks,
+                    int stages, const EndOf& end_of) {
   const std::string words = name;
   const auto per_rank = static_cast<std::size_t>(stages);
-  if (counts.size() != ends.size() * per_rank) {
+  if (counts.size() != static_cast<std::size_t>(ranks) * per_rank) {
     refuse(words + " has " + std::to_string(counts.size()) + " entries, want " +
-           std::to_string(ends.size() * per_rank));
+           std::to_string(ranks * stages));
   }
-  for (std::size_t r = 0; r < ends.size(); ++r) {
+  for (int r = 0; r < ranks; ++r) {
+    const std::int64_t end = end_of(r);
     std::int64_t last = 0;
     for (std::size_t s = 0; s < per_rank; ++s) {
-      const std::int64_t count = counts[r * per_rank + s];
-      const bool ends_well = s + 1 < per_rank || count == ends[r];
-      if (count < last || count > ends[r] || !ends_well) {
+      const std::int64_t count = counts[static_cast<std::size_t>(r) * per_rank + s];
+      const bool ends_well = s + 1 < per_rank || count == end;
+      if (count < last || count > end || !ends_well) {
         refuse(words + " gives rank " + std::to_string(r) + " " + std::to_string(count) +
                " until stage " + std::to_string(s) + ", want " + std::to_string(last) + " to " +
-               std::to_string(ends[r]) + ", and all in the end");
+               std::to_string(end) + ", and all in the end");
       }
       last = count;
     }
@@ -77,10 +79,10 @@ void require_offer(const Offer& offer, int ranks, int stages) {
     }
   }
   if (stages > 1 && !(offer.stage_rows.empty() && offer.stage_results.empty())) {
-    std::vector<std::int64_t> rows;
-    for (int r = 0; r < ranks; ++r) rows.push_back(count_of(offer.row_offsets, r));
-    require_stages("stage_rows", offer.stage_rows, rows, stages);
-    require_stages("stage_results", offer.stage_results, offer.results, stages);
+    require_stages("stage_rows", offer.stage_rows, ranks, stages,
+                   [&](int r) { return count_of(offer.row_offsets, r); });
+    require_stages("stage_results", offer.stage_results, ranks, stages,
+                   [&](int r) { return offer.results[static_cast<std::size_t>(r)]; });
   }
   if (offer.base == nullptr && !offer.rows.empty()) refuse("base is null, want the rows");
   const std::int64_t furthest = std::numeric_limits<std::int64_t>::max() / offer.row_bytes - 1;

@@ -18,14 +18,12 @@ RoundExchange::RoundExchange(Group& group, Channel channel, std::string_view nam
 }
 
 void RoundExchange::require_turn(Turn turn, const char* call) const {
+  if (turn_ == turn) return;  // before any words are made: calls are on the path of a row
   const std::string where = "exchange " + std::string(name_) + ": ";
   if (turn_ == Turn::kFailed) {
     throw std::invalid_argument(where + call + " after a failure, want a new group");
   }
-  if (turn_ != turn) {
-    throw std::invalid_argument(where + call +
-                                " out of turn, want dispatch, open_returns, collect");
-  }
+  throw std::invalid_argument(where + call + " out of turn, want dispatch, open_returns, collect");
 }
 
 FrameHeader RoundExchange::offer_header(FrameKind kind, const Offer& offer, int to) const {

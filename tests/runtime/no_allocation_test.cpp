@@ -103,6 +103,7 @@ TEST_P(OverMpi, AWarmStepTakesNothing) {
   const Setting& setting = GetParam();
   tests::counters().locks_matter = one_thread(setting);
   const auto group = comm::MpiGroup::world();
+  if (setting.transport == "two-level") group->play_nodes(1);  // each a node: all rows are messages
   Steps steps(*group, setting);
   comm::barrier(*group);
   tests::counters().start();
@@ -118,7 +119,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Setting{"node_threads", "node", true, with_threads},
                     Setting{"node_gates", "node", true, with_gates_on_the_input},
                     Setting{"node_bfloat16", "node", true, with_bfloat16}, Setting{"p2p", "p2p"},
-                    Setting{"p2p_chunks", "p2p", true, in_chunks}),
+                    Setting{"p2p_chunks", "p2p", true, in_chunks},
+                    Setting{"two_level", "two-level"},
+                    Setting{"two_level_chunks", "two-level", true, in_chunks},
+                    Setting{"alltoallv", "alltoallv"}),
     [](const auto& setting) { return setting.param.name; });
 
 class BetweenThreads : public testing::TestWithParam<Setting> {};
