@@ -7,10 +7,10 @@
 namespace switchyard::experts {
 
 DType dtype_from(std::string_view name) {
-  for (const DType type : {DType::kFloat32, DType::kBfloat16, DType::kFloat16, DType::kInt8}) {
+  for (const DType type : kAllDTypes) {
     if (name == name_of(type)) return type;
   }
   throw std::invalid_argument("weights: got " + std::string(name) +
-                              ", want float32, bfloat16, float16 or int8");
+                              ", want float32, bfloat16, float16, int8, fp8 or mxfp4");
 }
 }  // namespace switchyard::experts

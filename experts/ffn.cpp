@@ -243,6 +243,14 @@ std::int64_t PackedExpert::packed_bytes(const ExpertSpec& spec, DType stored) {
   return layout_of(spec, stored).end;
 }
 
+DType PackedExpert::own_type(const ExpertTensors& tensors) {
+  const DType type = tensors.up.type;
+  for (const WeightView* view : {&tensors.gate, &tensors.up, &tensors.linear, &tensors.down}) {
+    if (!view->empty() && !fits_panels(*view, type)) return DType::kFloat32;
+  }
+  return type;
+}
+
 void PackedExpert::pack(const ExpertSpec& spec, const ExpertTensors& tensors, DType stored,
                         void* memory) {
   require_shapes(spec, tensors);

@@ -38,6 +38,10 @@ class PackedExpert {
   static void pack(const ExpertSpec& spec, const ExpertTensors& tensors, DType stored,
                    void* memory);
 
+  /// The type of panels that holds these tensors as they are: theirs, if they have one and its
+  /// scales fit panels; else float32.
+  [[nodiscard]] static DType own_type(const ExpertTensors& tensors);
+
   [[nodiscard]] const ExpertSpec& spec() const { return spec_; }
   [[nodiscard]] DType stored() const { return stored_; }
   [[nodiscard]] std::int64_t bytes() const;  ///< packed_bytes; 0 if empty

@@ -40,19 +40,57 @@ struct ExpertSpec {
   return (before + 1) * spec.hidden * spec.width + biases;
 }
 
+/// Scales of blocks of a matrix. Its output o is output o * out_step + out_first of the matrix that
+/// was cut into blocks: gate and up may be halves of one, or take turns in it.
+struct BlockScales {
+  const void* data = nullptr;   ///< float32; kMxfp4: bytes, see widen_e8m0
+  std::int64_t out_block = 1;   ///< outputs that share a scale
+  std::int64_t in_block = 1;    ///< inputs that share one
+  std::int64_t out_stride = 0;  ///< scales from one block of outputs to the next
+  std::int64_t in_stride = 1;   ///< scales from one block of inputs to the next
+  std::int64_t out_step = 1;
+  std::int64_t out_first = 0;
+
+  [[nodiscard]] std::int64_t index(std::int64_t o, std::int64_t i) const {
+    return (o * out_step + out_first) / out_block * out_stride + i / in_block * in_stride;
+  }
+};
+
 /// A weight matrix W [out, in] (y = W x) as it lies in a file or in memory. Fused, interleaved and
 /// transposed layouts are strides, not copies. Owns nothing.
 struct WeightView {
   const void* data = nullptr;
-  DType type = DType::kFloat32;  ///< never kInt8
+  DType type = DType::kFloat32;
   std::int64_t out = 0;
   std::int64_t in = 0;
-  std::int64_t out_stride = 0;  ///< elements from one output to the next
-  std::int64_t in_stride = 1;   ///< elements from one input to the next
+  std::int64_t out_stride = 0;  ///< elements from one output to the next; even for kMxfp4
+  std::int64_t in_stride = 1;   ///< elements from one input to the next; 1 for kMxfp4
+  BlockScales scales = {};      ///< of the types that have some
 
   [[nodiscard]] bool empty() const { return data == nullptr; }
-  /// Element (output, input), widened to float32.
+  /// The bits of element (output, input): of a byte or a nibble where types have scales.
+  [[nodiscard]] std::uint8_t code(std::int64_t o, std::int64_t i) const {
+    const std::int64_t index = o * out_stride + i * in_stride;
+    const auto* bytes = static_cast<const std::uint8_t*>(data);
+    if (type != DType::kMxfp4) return bytes[index];
+    return index % 2 == 0 ? bytes[index / 2] & 15U : bytes[index / 2] >> 4U;
+  }
+  /// The scale of element (output, input), of the types that have some.
+  [[nodiscard]] float scale(std::int64_t o, std::int64_t i) const {
+    const std::int64_t index = scales.index(o, i);
+    if (type != DType::kMxfp4) return static_cast<const float*>(scales.data)[index];
+    return widen_e8m0(static_cast<const std::uint8_t*>(scales.data)[index]);
+  }
+  /// Element (output, input), widened to float32; a code times its scale is rounded once.
   [[nodiscard]] float at(std::int64_t o, std::int64_t i) const {
+    if (is_scaled(type)) {
+      const std::uint8_t bits = code(o, i);
+      const float value = type == DType::kFp8 ? widen_fp8(bits)
+                          : type == DType::kMxfp4
+                              ? kFp4Values[bits]
+                              : static_cast<float>(static_cast<std::int8_t>(bits));
+      return value * scale(o, i);
+    }
     const std::int64_t index = o * out_stride + i * in_stride;
     if (type == DType::kFloat32) return static_cast<const float*>(data)[index];
     const std::uint16_t bits = static_cast<const std::uint16_t*>(data)[index];

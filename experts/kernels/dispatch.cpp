@@ -53,6 +53,14 @@ std::vector<dot::Kernels> widened_int8(Isa isa) {
   if (isa == Isa::kAvx512) return {dot::avx512_widened_int8()};
   return {isa == Isa::kAvx2 ? dot::avx2_widened_int8() : dot::portable_widened_int8()};
 }
+std::vector<dot::Kernels> widened_fp8(Isa isa) {
+  if (isa == Isa::kAvx512) return {dot::avx512_fp8()};
+  return {isa == Isa::kAvx2 ? dot::avx2_fp8() : dot::portable_fp8()};
+}
+std::vector<dot::Kernels> widened_mxfp4(Isa isa) {
+  if (isa == Isa::kAvx512) return {dot::avx512_mxfp4()};
+  return {isa == Isa::kAvx2 ? dot::avx2_mxfp4() : dot::portable_mxfp4()};
+}
 #else
 std::vector<dot::Kernels> native_bfloat16(Isa /*isa*/) {
   return {};
@@ -62,6 +70,12 @@ std::vector<dot::Kernels> native_int8(Isa /*isa*/) {
 }
 std::vector<dot::Kernels> widened_int8(Isa /*isa*/) {
   return {dot::portable_widened_int8()};
+}
+std::vector<dot::Kernels> widened_fp8(Isa /*isa*/) {
+  return {dot::portable_fp8()};
+}
+std::vector<dot::Kernels> widened_mxfp4(Isa /*isa*/) {
+  return {dot::portable_mxfp4()};
 }
 #endif
 }  // namespace
@@ -76,6 +90,8 @@ panel::Kernels kernels_of(Isa isa) {
 }
 
 std::vector<dot::Kernels> all_dots_of(Isa isa, Math math, DType stored) {
+  if (stored == DType::kFp8) return widened_fp8(isa);
+  if (stored == DType::kMxfp4) return widened_mxfp4(isa);
   if (stored == DType::kInt8) return math == Math::kNative ? native_int8(isa) : widened_int8(isa);
   if (stored == DType::kBfloat16 && math == Math::kNative) return native_bfloat16(isa);
   return {};

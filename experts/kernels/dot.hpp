@@ -11,8 +11,12 @@ namespace switchyard::experts::dot {
 
 inline constexpr std::int64_t kColumns = 32;  ///< outputs of one panel
 inline constexpr std::int64_t kGroup = 128;   ///< inputs that share a scale
-/// Bytes of one group of an int8 panel: 32 float32 scales, then [32 steps][32 columns][4 inputs].
+/// Bytes of one group of an int8 panel: 32 float32 scales, then [32 steps][32 columns][4 inputs];
+/// of an FP8 panel: the same, but [64 steps][32 columns][2 inputs].
 inline constexpr std::int64_t kGroupBytes = kColumns * 4 + kGroup * kColumns;
+/// Of an MXFP4 panel: scales [4 blocks of 32 inputs][32 columns], a byte each, then
+/// [16 steps][32 columns][8 inputs], four bits each, lowest first.
+inline constexpr std::int64_t kMxfp4GroupBytes = kGroup + kGroup * kColumns / 2;
 
 /// An int8 row may have a second plane of bytes, for what the first leaves over: an input is then
 /// scale * (254 * first + second), and neither plane holds -128.
@@ -84,4 +88,10 @@ struct Kernels {
 [[nodiscard]] Kernels avx2_widened_int8();
 [[nodiscard]] Kernels portable_int8();
 [[nodiscard]] Kernels portable_widened_int8();
+[[nodiscard]] Kernels avx512_fp8();
+[[nodiscard]] Kernels avx512_mxfp4();
+[[nodiscard]] Kernels avx2_fp8();
+[[nodiscard]] Kernels avx2_mxfp4();
+[[nodiscard]] Kernels portable_fp8();
+[[nodiscard]] Kernels portable_mxfp4();
 }  // namespace switchyard::experts::dot

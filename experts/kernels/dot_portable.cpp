@@ -5,6 +5,7 @@
 
 #include "experts/kernels/dot.hpp"
 #include "experts/kernels/dot.inl"
+#include "experts/kernels/dot_chain_portable.inl"
 #include "experts/kernels/dot_rows.inl"
 
 namespace switchyard::experts::dot {
@@ -57,26 +58,6 @@ void widen_int8(const std::byte* group, float* wide) {
     }
   }
 }
-
-struct Chain {
-  const float* wide;  ///< [depth][32]
-  std::int64_t depth;
-
-  template <unsigned kRows>
-  void run(const Block& b, std::int64_t row, std::int64_t first_input, bool first) const {
-    static_assert(kRows == 1);
-    const auto* x =
-        reinterpret_cast<const float*>(b.rows + row * b.layout.row_stride) + first_input;
-    float* sums = b.sums + row * b.sums_stride;
-    for (std::int64_t c = 0; c < kColumns; ++c) {
-      float sum = first ? 0.0F : sums[c];
-      for (std::int64_t k = 0; k < depth; ++k) {
-        sum = __builtin_fmaf(wide[k * kColumns + c], x[k], sum);
-      }
-      sums[c] = sum;
-    }
-  }
-};
 }  // namespace
 
 Kernels portable_int8() {

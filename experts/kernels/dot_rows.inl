@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loops over rows for the kernels that keep the sums of a few rows in registers.
+#pragma once
 namespace switchyard::experts::dot {
 namespace {
 

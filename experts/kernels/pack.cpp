@@ -2,8 +2,11 @@
 #include "experts/kernels/pack.hpp"
 
 #include <algorithm>
-#include <stdexcept>
+#include <array>
+#include <cstring>
+#include <limits>
 #include <type_traits>
+#include <vector>
 
 #include "experts/kernels/dot.hpp"
 #include "experts/kernels/panel.hpp"
@@ -70,24 +73,85 @@ void copy_columns(const WeightView& weight, std::int64_t first_output, std::int6
 template <class F>
 void with_type(DType type, const F& f) {
   switch (type) {
-    case DType::kFloat32:
-      return f(std::integral_constant<DType, DType::kFloat32>{});
     case DType::kBfloat16:
       return f(std::integral_constant<DType, DType::kBfloat16>{});
     case DType::kFloat16:
       return f(std::integral_constant<DType, DType::kFloat16>{});
-    case DType::kInt8:
-      break;
+    default:
+      return f(std::integral_constant<DType, DType::kFloat32>{});
   }
-  throw std::invalid_argument("pack: weights of a packed type, want float32, bfloat16 or float16");
+}
+
+/// Groups of 128 inputs of a panel with scales: what they hold, in bytes.
+struct GroupForm {
+  std::int64_t scales;  ///< before the codes
+  std::int64_t step;    ///< bytes of a column that lie side by side
+  std::int64_t inputs;  ///< that they hold
+  std::int64_t all;
+};
+constexpr GroupForm form_of(DType stored) {
+  if (stored == DType::kMxfp4) return {dot::kGroup, 4, 8, dot::kMxfp4GroupBytes};
+  if (stored == DType::kFp8) return {kColumns * 4, 2, 2, dot::kGroupBytes};
+  return {kColumns * 4, 4, 4, dot::kGroupBytes};
+}
+
+/// Codes [first, first + 128) of an output into zeros; whether one is NaN.
+bool read_codes(const WeightView& weight, std::int64_t output, std::int64_t first,
+                std::uint8_t* codes) {
+  const std::int64_t count = std::min(dot::kGroup, weight.in - first);
+  const auto* from = static_cast<const std::uint8_t*>(weight.data) +
+                     bytes_of(weight.type, output * weight.out_stride + first * weight.in_stride);
+  if (weight.type == DType::kMxfp4) {
+    std::copy_n(from, (count + 1) / 2, codes);
+    if (count % 2 != 0) codes[count / 2] &= 15U;
+    return false;
+  }
+  for (std::int64_t i = 0; i < count; ++i) codes[i] = from[i * weight.in_stride];
+  if (weight.type != DType::kFp8) return false;
+  unsigned nans = 0;
+  for (std::int64_t i = 0; i < dot::kGroup; ++i) nans |= is_fp8_nan(codes[i]) ? 1U : 0U;
+  return nans != 0;
+}
+
+/// Codes and scales of outputs [first_output, first_output + count), as they are.
+void copy_codes(const WeightView& weight, std::int64_t first_output, std::int64_t count,
+                std::int64_t first_column, std::byte* panel) {
+  const GroupForm form = form_of(weight.type);
+  const bool mxfp4 = weight.type == DType::kMxfp4;
+  alignas(64) std::array<std::uint8_t, dot::kGroup> codes{};
+  for (std::int64_t first = 0; first < weight.in; first += dot::kGroup, panel += form.all) {
+    auto* const scales = reinterpret_cast<float*>(panel) + first_column;
+    auto* const byte_scales = reinterpret_cast<std::uint8_t*>(panel) + first_column;
+    for (std::int64_t c = 0; c < count; ++c) {
+      const std::int64_t output = first_output + c;
+      const bool here = output < weight.out;
+      codes.fill(0);
+      const bool nan = here && read_codes(weight, output, first, codes.data());
+      for (std::int64_t b = 0; mxfp4 && b < dot::kGroup / kMxfp4Block; ++b) {
+        const std::int64_t input = first + b * kMxfp4Block;
+        byte_scales[b * kColumns + c] =
+            here && input < weight.in ? static_cast<const std::uint8_t*>(
+                                            weight.scales.data)[weight.scales.index(output, input)]
+                                      : std::uint8_t{0};
+      }
+      if (!mxfp4) {
+        scales[c] = nan    ? std::numeric_limits<float>::quiet_NaN()
+                    : here ? weight.scale(output, first)
+                           : 0.0F;
+      }
+      std::byte* to = panel + form.scales + (first_column + c) * form.step;
+      for (std::int64_t k = 0; k < bytes_of(weight.type, dot::kGroup); k += form.step) {
+        std::memcpy(to, codes.data() + k, static_cast<std::size_t>(form.step));
+        to += kColumns * form.step;
+      }
+    }
+  }
 }
 
 void copy_columns(const WeightView& weight, std::int64_t first_output, std::int64_t count,
                   std::int64_t first_column, DType stored, void* panels, std::int64_t panel) {
   auto* at = static_cast<std::byte*>(panels) + panel * panel_stride(weight.in, stored);
-  if (stored == DType::kInt8) {
-    return quantise_columns(weight, first_output, count, first_column, at);
-  }
+  if (is_scaled(stored)) return copy_codes(weight, first_output, count, first_column, at);
   with_type(stored, [&](auto to) {
     with_type(weight.type, [&](auto from) {
       copy_columns<to(), from()>(weight, first_output, count, first_column,
@@ -95,12 +159,41 @@ void copy_columns(const WeightView& weight, std::int64_t first_output, std::int6
     });
   });
 }
+
+/// A matrix in a type that copy_columns takes for this stored type.
+struct Prepared {
+  Prepared(const WeightView& weight, DType stored) : view(weight) {
+    if (is_scaled(stored) && !fits_panels(weight, stored)) {
+      quantised = quantise(weight, stored);
+      view = quantised.view;
+    } else if (!is_scaled(stored) && is_scaled(weight.type)) {
+      widened.resize(static_cast<std::size_t>(weight.out * weight.in));
+      for (std::int64_t o = 0; o < weight.out; ++o) {
+        widen_inputs(weight, o, 0, weight.in, widened.data() + o * weight.in);
+      }
+      view = {widened.data(), DType::kFloat32, weight.out, weight.in, weight.in, 1};
+    }
+  }
+  QuantisedMatrix quantised;
+  std::vector<float> widened;
+  WeightView view;
+};
 }  // namespace
 
+bool fits_panels(const WeightView& weight, DType stored) {
+  if (weight.type != stored) return false;
+  if (!is_scaled(stored)) return true;
+  const BlockScales& scales = weight.scales;
+  if (stored != DType::kMxfp4) {
+    return scales.in_block % dot::kGroup == 0 || scales.in_block >= weight.in;
+  }
+  return scales.in_block == kMxfp4Block && weight.in_stride == 1 && weight.out_stride % 2 == 0;
+}
+
 std::int64_t panel_stride(std::int64_t depth, DType stored) {
-  if (stored == DType::kInt8) return panels_for(depth, dot::kGroup) * dot::kGroupBytes;
+  if (is_scaled(stored)) return panels_for(depth, dot::kGroup) * form_of(stored).all;
   const std::int64_t step = depth_of_step(stored);
-  return (depth + step - 1) / step * step * kColumns * size_of(stored);
+  return (depth + step - 1) / step * step * bytes_of(stored, kColumns);
 }
 
 std::int64_t panel_bytes(std::int64_t outputs, std::int64_t depth, std::int64_t width,
@@ -109,15 +202,20 @@ std::int64_t panel_bytes(std::int64_t outputs, std::int64_t depth, std::int64_t 
 }
 
 void pack_whole(const WeightView& weight, DType stored, void* panels) {
+  const Prepared prepared(weight, stored);
   for (std::int64_t p = 0; p < panels_for(weight.out, kColumns); ++p) {
-    copy_columns(weight, p * kColumns, kColumns, 0, stored, panels, p);
+    copy_columns(prepared.view, p * kColumns, kColumns, 0, stored, panels, p);
   }
 }
 
 void pack_halves(const WeightView& first, const WeightView& second, DType stored, void* panels) {
-  for (std::int64_t p = 0; p < panels_for(first.out, kHalf); ++p) {
-    copy_columns(first, p * kHalf, kHalf, 0, stored, panels, p);
-    copy_columns(second, p * kHalf, kHalf, kHalf, stored, panels, p);
+  std::int64_t column = 0;
+  for (const WeightView* weight : {&first, &second}) {
+    const Prepared prepared(*weight, stored);
+    for (std::int64_t p = 0; p < panels_for(weight->out, kHalf); ++p) {
+      copy_columns(prepared.view, p * kHalf, kHalf, column, stored, panels, p);
+    }
+    column += kHalf;
   }
 }
 }  // namespace switchyard::experts

@@ -21,6 +21,10 @@ namespace switchyard::experts {
 [[nodiscard]] std::int64_t panel_bytes(std::int64_t outputs, std::int64_t depth, std::int64_t width,
                                        DType stored);
 
+/// Whether codes and scales of this matrix can go into panels of the type as they are. Others are
+/// widened and rounded to it.
+[[nodiscard]] bool fits_panels(const WeightView& weight, DType stored);
+
 /// Panel p, column c is output 32 p + c; columns past the last output are 0.
 void pack_whole(const WeightView& weight, DType stored, void* panels);
 

@@ -180,7 +180,8 @@ int run(Context& context) {
 Command bench_ffn_command() {
   auto options = bench_options(1);
   options.push_back(text_option("rows", "COUNT,...", "of an expert", "1,2,4,8,16,64,256"));
-  options.push_back(text_option("weights", "TYPE,...", "stored types: float32, bfloat16, float16",
+  options.push_back(text_option("weights", "TYPE,...",
+                                "stored types: float32, bfloat16, float16, int8, fp8, mxfp4",
                                 "float32,bfloat16"));
   options.push_back(text_option("math", "TYPE,...",
                                 "what products are computed in: float32, native where there is any",

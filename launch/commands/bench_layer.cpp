@@ -118,7 +118,8 @@ Command bench_layer_command() {
   auto options = bench_options(2);
   options.push_back(
       text_option("tokens-per-rank", "COUNT,...", "tokens of each rank", "1,8,32,128,512"));
-  options.push_back(choice_option("weights", {"float32", "bfloat16", "float16", "int8"},
+  options.push_back(choice_option("weights",
+                                  {"float32", "bfloat16", "float16", "int8", "fp8", "mxfp4"},
                                   "stored type of expert weights", "float32"));
   options.push_back(
       choice_option("math", {"float32", "native"}, "what products are computed in", "float32"));

@@ -121,8 +121,7 @@ std::vector<std::string> words_of(const Options& options, const std::string& nam
 
 experts::DType stored_type_of(const std::string& name) {
   std::vector<std::string> known;
-  for (const auto type : {experts::DType::kFloat32, experts::DType::kBfloat16,
-                          experts::DType::kFloat16, experts::DType::kInt8}) {
+  for (const auto type : experts::kAllDTypes) {
     if (experts::name_of(type) == name) return type;
     known.emplace_back(experts::name_of(type));
   }

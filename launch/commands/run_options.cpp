@@ -100,7 +100,7 @@ std::vector<Option> layer_options() {
 
 std::vector<Option> math_options() {
   return {
-      choice_option("weights", {"auto", "float32", "bfloat16", "float16", "int8"},
+      choice_option("weights", {"auto", "float32", "bfloat16", "float16", "int8", "fp8", "mxfp4"},
                     "stored type of expert weights; auto: the checkpoint's, else float32", "auto"),
       choice_option("math", {"float32", "native"},
                     "what products are computed in; native: the stored type's dot products, where "

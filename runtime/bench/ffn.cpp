@@ -237,7 +237,7 @@ FfnResult Cell::sum_up(std::size_t mine, std::int64_t rows,
   result.peak_fraction = flops / cpu_s / cpu_flops_per_s;
   result.math_name = experts::math_name(settings_.isa, runner.math, result.weights);
   result.error_limit =
-      error_limit(result.weights, result.math_name == "float32", std::max(spec.hidden, spec.width));
+      error_limit(result.math_name == "float32", std::max(spec.hidden, spec.width));
   double error = 0;
   for (std::int64_t e = 0; e < ColdExperts::kDistinct; ++e) {
     error = std::max(error, error_of_rms(want[at(e)], runner.rows->alone(e)));

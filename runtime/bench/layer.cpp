@@ -220,9 +220,8 @@ LayerReport bench_layer(comm::Group& group, const LayerSettings& wanted,
   LayerReport report;
   report.transport = layer.transport();
   const auto& expert = settings.block.expert;
-  report.error_limit =
-      error_limit(settings.layer.stored, settings.layer.math == experts::Math::kFloat32,
-                  std::max(expert.hidden, expert.width));
+  report.error_limit = error_limit(settings.layer.math == experts::Math::kFloat32,
+                                   std::max(expert.hidden, expert.width));
   report.weight_bytes =
       static_cast<std::int64_t>(sum_over_ranks(group, static_cast<double>(layer.weight_bytes())));
   const auto expert_bytes =

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "experts/dtype.hpp"
+#include "experts/kernels/quantise.hpp"
 
 namespace switchyard::runtime::bench {
 namespace {
@@ -26,10 +27,13 @@ RoundedMatrix round_matrix(const experts::WeightView& view, experts::DType store
   RoundedMatrix matrix;
   matrix.values =
       std::make_shared<std::vector<float>>(static_cast<std::size_t>(view.out * view.in));
+  experts::QuantisedMatrix codes;
+  const bool scaled = experts::is_scaled(stored);
+  if (scaled) codes = experts::quantise(view, stored);
   float* next = matrix.values->data();
   for (std::int64_t o = 0; o < view.out; ++o) {
     for (std::int64_t i = 0; i < view.in; ++i) {
-      *next++ = rounded_to(view.at(o, i), stored);
+      *next++ = scaled ? codes.view.at(o, i) : rounded_to(view.at(o, i), stored);
     }
   }
   matrix.view = {matrix.values->data(), experts::DType::kFloat32, view.out, view.in, view.in, 1};
@@ -38,7 +42,7 @@ RoundedMatrix round_matrix(const experts::WeightView& view, experts::DType store
 }  // namespace
 
 experts::ExpertTensors StoredSource::rounded(experts::ExpertTensors tensors) const {
-  if (stored_ == experts::DType::kFloat32 || stored_ == experts::DType::kInt8) return tensors;
+  if (stored_ == experts::DType::kFloat32) return tensors;
   auto kept = std::make_shared<std::vector<std::shared_ptr<const void>>>();
   for (experts::WeightView* view : {&tensors.gate, &tensors.up, &tensors.linear, &tensors.down}) {
     if (view->empty()) continue;
@@ -64,8 +68,8 @@ double error_of_rms(std::span<const double> want, std::span<const float> got) {
   return errors == 0 ? 0 : std::sqrt(errors / squares);
 }
 
-double error_limit(experts::DType stored, bool float32_products, std::int64_t depth) {
-  if (!float32_products || stored == experts::DType::kInt8) return 2e-2;
+double error_limit(bool float32_products, std::int64_t depth) {
+  if (!float32_products) return 2e-2;
   return 8 * 0x1p-24 * std::sqrt(static_cast<double>(depth));
 }
 }  // namespace switchyard::runtime::bench

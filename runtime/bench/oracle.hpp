@@ -39,7 +39,6 @@ class StoredSource final : public experts::WeightSource {
 /// The most that error_of_rms may be. float32 products of `depth` terms in one chain err by less
 /// than u sqrt(depth) of rms (u = 2^-24, random signs), three of them in a row and a sum of slots:
 /// eight times that. Rounded activations (bfloat16: 2^-9 each, int8: 1/254 of the largest of a
-/// group) and int8 weights come to 1.5e-2 where many rows are looked at, one row to a little more:
-/// 2e-2.
-[[nodiscard]] double error_limit(experts::DType stored, bool float32_products, std::int64_t depth);
+/// group) come to 1.1e-2 where many rows are looked at, one row to more: 2e-2.
+[[nodiscard]] double error_limit(bool float32_products, std::int64_t depth);
 }  // namespace switchyard::runtime::bench

@@ -55,15 +55,19 @@ void add_rows(experts::MatrixView<float> a, experts::MatrixView<const float> b,
 AlwaysOn::AlwaysOn(const experts::BlockSpec& spec, experts::WeightSource& source,
                    const ExpertStore& store)
     : dense_mode_(spec.dense_mode) {
+  const auto add = [&](std::vector<experts::PackedExpert>& networks,
+                       const experts::ExpertSpec& network, const experts::ExpertTensors& tensors) {
+    const experts::DType stored =
+        store.own_types ? experts::PackedExpert::own_type(tensors) : store.stored;
+    networks.emplace_back(network, tensors, stored, store.isa, store.math);
+  };
   if (spec.shared) {
-    shared_.emplace_back(*spec.shared, source.shared(), store.stored, store.isa, store.math);
+    add(shared_, *spec.shared, source.shared());
     if (spec.shared_gate == experts::SharedGate::kSigmoid) {
       shared_gate_ = experts::PackedLinear(source.shared_gate(), store.isa);
     }
   }
-  if (spec.dense) {
-    dense_.emplace_back(*spec.dense, source.dense(), store.stored, store.isa, store.math);
-  }
+  if (spec.dense) add(dense_, *spec.dense, source.dense());
   if (spec.output_bias) {
     output_bias_ = source.output_bias();
     if (output_bias_.size() != static_cast<std::size_t>(spec.expert.hidden)) {

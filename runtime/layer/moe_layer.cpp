@@ -65,7 +65,10 @@ std::unique_ptr<comm::SharedMemory> share_weights(comm::Group& group, const Engi
 LayerWeights load_together(comm::Group& group, const Engine& engine, const experts::BlockSpec& spec,
                            experts::WeightSource& source, const Placement& placement,
                            const LayerOptions& options) {
-  const ExpertStore store{.stored = options.stored, .isa = options.isa, .math = options.math};
+  const ExpertStore store{.stored = options.stored,
+                          .own_types = options.own_types,
+                          .isa = options.isa,
+                          .math = options.math};
   std::optional<LayerWeights> weights;
   together(group, [&] { require_fit(placement, group, spec); });
   auto memory = share_weights(group, engine, spec, placement, options.stored);

@@ -31,6 +31,7 @@ struct LayerOptions {
   int stages = 0;  ///< that an exchange between nodes is cut into; 0: chosen
   comm::WireType wire = comm::WireType::kFloat32;  ///< of rows between nodes; others give law 1 up
   experts::DType stored = experts::DType::kFloat32;  ///< type of the packed expert weights
+  bool own_types = false;  ///< what is beside the experts keeps the type of its tensors
   experts::Isa isa = experts::best_isa();
   experts::Math math = experts::Math::kFloat32;  ///< what products are computed in
   int threads = 1;                               ///< that compute, a rank; changes no bit

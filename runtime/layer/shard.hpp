@@ -16,6 +16,7 @@ namespace switchyard::runtime {
 /// How a rank's experts are kept and run.
 struct ExpertStore {
   experts::DType stored = experts::DType::kFloat32;
+  bool own_types = false;  ///< what is beside the experts keeps the type of its tensors
   experts::Isa isa = experts::best_isa();
   experts::Math math = experts::Math::kFloat32;
 };

@@ -23,7 +23,7 @@ WeightView half_of(const WeightView& both, Halves halves, bool gate) {
   } else {
     offset = first ? 0 : half.out * both.out_stride;
   }
-  half.data = static_cast<const std::byte*>(both.data) + offset * experts::size_of(both.type);
+  half.data = static_cast<const std::byte*>(both.data) + experts::bytes_of(both.type, offset);
   return half;
 }
 

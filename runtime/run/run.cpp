@@ -40,7 +40,7 @@ struct Prepared {
 experts::DType stored_type(const RunSettings& settings, experts::WeightSource& weights) {
   if (settings.weights != "auto") return experts::dtype_from(settings.weights);
   if (settings.checkpoint.empty()) return experts::DType::kFloat32;
-  return weights.expert(0).up.type;
+  return experts::PackedExpert::own_type(weights.expert(0));
 }
 
 /// Refuses before anything is allocated what would end in the kernel killing the job.
@@ -67,7 +67,7 @@ void require_memory(const RunSettings& settings, const Prepared& run, int rank, 
   const std::int64_t times = (need + settings.memory_bytes - 1) / settings.memory_bytes;
   throw std::invalid_argument("memory: weights of rank " + std::to_string(rank) + " take " +
                               gib(need) + ", want at most " + gib(settings.memory_bytes) +
-                              ": fewer --layers, --weights bfloat16 or int8, or " +
+                              ": fewer --layers, --weights int8, fp8 or mxfp4, or " +
                               std::to_string(times) + " times the memory on more nodes");
 }
 
@@ -94,6 +94,7 @@ Prepared prepare(const RunSettings& settings, int rank, int ranks) {
   }
   run.options = settings.layer;
   run.options.stored = stored_type(settings, *run.weights[0]);
+  run.options.own_types = settings.weights == "auto";
   require_memory(settings, run, rank, ranks);
   return run;
 }

@@ -46,11 +46,12 @@ experts::BlockSpec block_of(const RunSettings& settings, const Model& model) {
 
 std::int64_t weight_bytes(const experts::BlockSpec& block, const Placement& placement, int rank,
                           experts::DType stored, std::int64_t layers) {
-  std::int64_t elements =
-      static_cast<std::int64_t>(placement.experts_of(rank).size()) * elements_of(block.expert);
-  if (block.shared) elements += elements_of(*block.shared);
-  if (block.dense) elements += elements_of(*block.dense);
-  return layers * elements * experts::size_of(stored);
+  using experts::PackedExpert;
+  std::int64_t bytes = static_cast<std::int64_t>(placement.experts_of(rank).size()) *
+                       PackedExpert::packed_bytes(block.expert, stored);
+  if (block.shared) bytes += PackedExpert::packed_bytes(*block.shared, stored);
+  if (block.dense) bytes += PackedExpert::packed_bytes(*block.dense, stored);
+  return layers * bytes;
 }
 
 void validate(const RunSettings& settings, const Model& model) {

@@ -110,8 +110,9 @@ std::string unequal_duplicates(const GoldenBlock& block, const Matrix& output) {
 }
 
 /// Largest error of an output over their root mean square. Rounded weights or activations are off
-/// by about 2^-12 (float16), 2^-9 (bfloat16) or 1/250 (int8) of themselves; three products in a row
-/// double that, and the largest of some thousand errors is four or five times the usual one.
+/// by about 2^-12 (float16), 2^-9 (bfloat16), 1/250 (int8), 1/40 (fp8) or 1/9 (mxfp4) of
+/// themselves; three products in a row double that, and the largest of some thousand errors is four
+/// or five times the usual one.
 double output_limit(const LayerOptions& options, experts::DType given) {
   const bool exact = options.stored == given || options.stored == experts::DType::kFloat32;
   if (exact && experts::math_name(options.isa, options.math, options.stored) == "float32") {
@@ -122,6 +123,10 @@ double output_limit(const LayerOptions& options, experts::DType given) {
       return 5e-3;
     case experts::DType::kBfloat16:
       return 6e-2;
+    case experts::DType::kFp8:
+      return 1;
+    case experts::DType::kMxfp4:
+      return 4;
     default:
       return 2e-1;
   }
