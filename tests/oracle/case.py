@@ -13,6 +13,7 @@ from plain import rms
 BATCH, NEW_TOKENS = 3, 8
 MIN_GAP = 1e-3   # of a chosen score over the next, relative to both: far above float32 rounding
 MIN_LEAD = 0.02  # of a greedy logit over the next
+MIN_EFFECT = 0.02  # of rms of the logits: what a setting must do to them
 
 
 @dataclass
@@ -23,8 +24,10 @@ class Case:
     config: dict     # in the family's released keys
     tensors: Callable  # config -> [(name, shape[, init[, gain]])]
     seed: int        # of the first draw; a draw with a near tie is given up for the next
+    matters: tuple = ()  # ("key.of.config", other value): each must change the logits
     length: int = 12   # tokens of a prompt
     shards: int = 2
+    avoid: tuple = ()  # ids that a source treats apart (padding, end): in no prompt and no answer
     stored: Callable = None  # (tensors, seed) -> tensors as stored, where it is not float32
 
     def drawn(self, seed):
@@ -40,8 +43,9 @@ class Case:
         tensors = self.drawn(seed)
         model = self.model(self.config, tensors)
         source = random.Random(f"{seed} prompts")
-        vocab = len(model.w(model.embedding))
-        prompts = [[int(source.random() * vocab) for _ in range(self.length)] for _ in range(BATCH)]
+        known = [t for t in range(len(model.w(model.embedding))) if t not in self.avoid]
+        prompts = [[known[int(source.random() * len(known))] for _ in range(self.length)]
+                   for _ in range(BATCH)]
         for ids in prompts:
             model.forward(ids)
         trace, lead, follow = model.trace, math.inf, []
@@ -52,9 +56,20 @@ class Case:
             after, margin = greedy(model, ids, NEW_TOKENS)
             follow.append(after)
             lead = min(lead, margin)
-        if min(model.gaps, default=1) < MIN_GAP or lead < MIN_LEAD:
+        if min(model.gaps, default=1) < MIN_GAP or lead < MIN_LEAD or any(
+                t in self.avoid for ids in follow for t in ids):
             return None
         return tensors, prompts, trace, follow, lead
+
+    def check_matters(self, tensors, prompts, logits):
+        """@throws ValueError: a setting that this case is there for could be ignored unseen"""
+        want = [x for row in logits[:self.length] for x in row]
+        for key, value in self.matters:
+            got = self.model(changed(self.config, key.split("."), value), tensors).forward(prompts[0])
+            effect = rms([a - b for a, b in zip((x for row in got for x in row), want, strict=True)]) / rms(want)
+            if effect < MIN_EFFECT:
+                raise ValueError(f"{self.name}: {key} = {value} changes the logits by {effect:.1e} of rms, "
+                                 f"want {MIN_EFFECT}")
 
     def write(self, folder):
         """Returns the seed it took."""
@@ -63,6 +78,7 @@ class Case:
             result = self.run(seed)
             seed += result is None
         tensors, prompts, trace, follow, lead = result
+        self.check_matters(tensors, prompts, trace["logits"])
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.iterdir():
             path.unlink()
@@ -78,6 +94,11 @@ class Case:
             "provenance": json.dumps({"script": "tests/oracle/generate.py", "source": self.source}),
             "greedy_min_margin": f"{lead:.4f}"})
         return seed
+
+
+def changed(config, keys, value):
+    head, *rest = keys
+    return config | {head: changed(config[head], rest, value) if rest else value}
 
 
 def whole(rows):

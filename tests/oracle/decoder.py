@@ -152,7 +152,7 @@ class Decoder:
         order = best(scores, len(scores))
         if k < len(scores) and scores[order[k]] > -math.inf:
             a, b = scores[order[k - 1]], scores[order[k]]
-            self.gaps.append((a - b) / (abs(a) + abs(b)))
+            self.gaps.append((a - b) / max(abs(a) + abs(b), 1e-30))
         return order[:k]
 
     def moe(self, i, p, row):

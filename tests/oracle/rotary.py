@@ -65,12 +65,27 @@ def yarn(theta, width, scaling, max_position):
     return frequencies, factor
 
 
+def llama3(theta, width, scaling):
+    """Long waves over `factor`, short ones as they are, a blend between."""
+    stretch, original = scaling["factor"], scaling["original_max_position_embeddings"]
+    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+    frequencies = []
+    for frequency in plain(theta, width):
+        turns = original * frequency / (2 * math.pi)
+        keep = 1.0 if turns > high else 0.0 if turns < low else (turns - low) / (high - low)
+        frequencies.append(frequency * keep + frequency / stretch * (1 - keep))
+    return frequencies
+
+
 def of_config(c, width, interleaved=False):
     """The rotary of a Hugging Face config for a head of `width` turned elements."""
-    scaling = c.get("rope_scaling") or {}
+    scaling = c.get("rope_scaling") or c.get("rope_parameters") or {}
+    theta = c.get("rope_theta") or scaling["rope_theta"]
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     if kind == "default":
-        return Rotary(plain(c["rope_theta"], width), 1.0, interleaved)
+        return Rotary(plain(theta, width), 1.0, interleaved)
     if kind == "yarn":
-        return Rotary(*yarn(c["rope_theta"], width, scaling, c["max_position_embeddings"]), interleaved)
-    raise ValueError(f"rotary: rope_scaling is of type {kind}, want default or yarn")
+        return Rotary(*yarn(theta, width, scaling, c["max_position_embeddings"]), interleaved)
+    if kind == "llama3":
+        return Rotary(llama3(theta, width, scaling), 1.0, interleaved)
+    raise ValueError(f"rotary: rope_scaling is of type {kind}, want default, yarn or llama3")

@@ -88,11 +88,13 @@ def tensors(c):
     return out + [("transformer.norm_f.weight", [h]), ("lm_head.weight", [c["vocab_size"], h], "", 2.0)]
 
 
-CONFIG = {"architectures": ["DbrxForCausalLM"], "model_type": "dbrx", "d_model": 32, "n_heads": 4, "n_layers": 3,
+CONFIG = {"architectures": ["DbrxForCausalLM"], "model_type": "dbrx", "d_model": 24, "n_heads": 4, "n_layers": 3,
           "max_seq_len": 256, "vocab_size": 64, "torch_dtype": "float32", "tie_word_embeddings": False,
           "attn_config": {"clip_qkv": 1.25, "kv_n_heads": 2, "model_type": "", "rope_theta": 500000},
           "ffn_config": {"ffn_hidden_size": 8, "model_type": "", "moe_jitter_eps": 0.01, "moe_loss_weight": 0.05,
-                         "moe_num_experts": 10, "moe_top_k": 4, "moe_normalize_expert_weights": 1,
+                         "moe_num_experts": 8, "moe_top_k": 4, "moe_normalize_expert_weights": 1,
                          "ffn_act_fn": {"name": "silu"}}}
 SOURCE = "huggingface/transformers 00491cee modeling_dbrx.py"
-CASES = [Case("dbrx-tiny", SOURCE, Dbrx, CONFIG, tensors, 1)]
+CASES = [Case("dbrx-tiny", SOURCE, Dbrx, CONFIG, tensors, 1,
+         matters=(("attn_config.clip_qkv", None), ("ffn_config.moe_normalize_expert_weights", None),
+                  ("attn_config.rope_theta", 100)))]

@@ -29,11 +29,15 @@ class Glm4Moe(Decoder):
         return [self.gated(p + "shared_experts.", row)]
 
 
-def tensors(c):
+def grouped(c):
     def mixer(p, i):
         p += "self_attn."
         return shapes.heads(p, c, c["attention_bias"]) + (
             shapes.norms(p, c["head_dim"], "q_norm", "k_norm") if c["use_qk_norm"] else [])
+    return mixer
+
+
+def tensors(c, mixer=None):
 
     def network(p, i):
         hidden, width = c["hidden_size"], c["moe_intermediate_size"]
@@ -43,19 +47,21 @@ def tensors(c):
                 + [(p + "mlp.gate.e_score_correction_bias", [c["n_routed_experts"]])]
                 + shapes.experts(p + "mlp.", c["n_routed_experts"], hidden, width)
                 + shapes.gated(p + "mlp.shared_experts.", hidden, width * c["n_shared_experts"]))
-    return shapes.decoder(c, mixer, network)
+    return shapes.decoder(c, mixer or grouped(c), network)
 
 
 BIG = {"architectures": ["Glm4MoeForCausalLM"], "model_type": "glm4_moe", "attention_bias": True,
-       "hidden_act": "silu", "hidden_size": 32, "head_dim": 16, "partial_rotary_factor": 0.5,
+       "hidden_act": "silu", "hidden_size": 24, "head_dim": 12, "partial_rotary_factor": 0.5,
        "intermediate_size": 28, "moe_intermediate_size": 8, "num_hidden_layers": 3,
        "num_attention_heads": 4, "num_key_value_heads": 2, "first_k_dense_replace": 1,
-       "n_routed_experts": 10, "n_shared_experts": 1, "num_experts_per_tok": 3, "n_group": 1,
+       "n_routed_experts": 8, "n_shared_experts": 1, "num_experts_per_tok": 3, "n_group": 1,
        "topk_group": 1, "norm_topk_prob": True, "routed_scaling_factor": 2.5, "use_qk_norm": True,
        "rms_norm_eps": 1e-5, "rope_theta": 1000000, "rope_scaling": None, "max_position_embeddings": 256,
        "vocab_size": 64, "tie_word_embeddings": False, "torch_dtype": "float32",
        "num_nextn_predict_layers": 0, "eos_token_id": [1, 2], "pad_token_id": 1}
-AIR = BIG | {"use_qk_norm": False, "routed_scaling_factor": 1.0, "hidden_size": 24, "num_hidden_layers": 2}
+AIR = BIG | {"use_qk_norm": False, "routed_scaling_factor": 1.0, "num_hidden_layers": 2}
 SOURCE = "huggingface/transformers 000c33fd modeling_glm4_moe.py"
-CASES = [Case("glm4-moe-tiny", SOURCE, Glm4Moe, BIG, tensors, 1),
-         Case("glm4-moe-air-tiny", SOURCE, Glm4Moe, AIR, tensors, 1)]
+CASES = [Case("glm4-moe-tiny", SOURCE, Glm4Moe, BIG, tensors, 3,
+         matters=(("use_qk_norm", False), ("norm_topk_prob", False), ("routed_scaling_factor", 1))),
+         Case("glm4-moe-air-tiny", SOURCE, Glm4Moe, AIR, tensors, 1,
+         matters=(("norm_topk_prob", False),))]
