@@ -7,8 +7,9 @@
 /// What is timed, on both sides: token rows are ready at home; every arriving (token, slot) row has
 /// been read in full by its expert's rank into a panel of its expert; a result computed from what
 /// was read has been written, has come home, and the k results of each token have been summed in
-/// slot order. Experts are multiplications by their number, so every (token, slot) result is
-/// checked at home, bit for bit, in every repetition, with other rows each time.
+/// slot order. Experts are multiplications by their number, so every sum is checked at home, bit
+/// for bit, in every repetition, with other rows each time; and every (token, slot) result of the
+/// last chunk, for those of the chunks before lay in the same memory.
 ///
 /// The routing is known on both sides. MPI_Alltoallv gets the row counts for nothing; a transport
 /// has to tell them (its headers and notes are inside its time).
