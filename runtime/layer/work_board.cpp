@@ -35,6 +35,8 @@ T* place(std::byte* at) {
 WorkBoard::WorkBoard(comm::Group& group, bool shared) {
   if (shared) {
     const comm::NodeMap& nodes = group.nodes();
+    shared_ =
+        std::ranges::any_of(nodes.ranks_of, [](const auto& mates) { return mates.size() > 1; });
     mates_ = static_cast<int>(nodes.mates_of(group.rank()).size());
     local_ = nodes.local_of[static_cast<std::size_t>(group.rank())];
     memory_ = group.share(kCapacity);

@@ -46,7 +46,9 @@ class WorkBoard {
   ///                the threads of this rank take.
   WorkBoard(comm::Group& group, bool shared);
 
-  [[nodiscard]] bool shared() const { return mates_ > 1; }
+  /// On some node several ranks share their work: the same on every rank, also on one that is alone
+  /// on its node.
+  [[nodiscard]] bool shared() const { return shared_; }
   [[nodiscard]] int mates() const { return mates_; }
   [[nodiscard]] int local() const { return local_; }
 
@@ -100,6 +102,7 @@ class WorkBoard {
   [[nodiscard]] bool may_take(const Header& header, std::uint64_t ticket) const;
 
   std::unique_ptr<comm::SharedMemory> memory_;
+  bool shared_ = false;
   int mates_ = 1;
   int local_ = 0;
   std::uint64_t round_ = 0;

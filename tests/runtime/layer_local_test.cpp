@@ -19,10 +19,11 @@ using experts::Matrix;
 constexpr std::int64_t kTokens = 41;
 
 /// The whole batch, three steps one after the other, over `ranks` threads.
-Matrix outputs(int ranks, const LayerOptions& options) {
+Matrix outputs(int ranks, const LayerOptions& options, int ranks_per_node = 0) {
   const auto block = tests::small_block(20, 12, 7);
   Matrix all(kTokens, block.router.hidden);
   comm::run_local(ranks, [&](comm::Group& group) {
+    if (ranks_per_node > 0) group.play_nodes(ranks_per_node);
     experts::SyntheticSource source(block, 3, 0, false, false);
     MoeLayer layer(group, block, source, Placement::round_robin(7, group.size()), options);
     const auto share = share_of(kTokens, group.rank(), group.size());
@@ -45,6 +46,19 @@ TEST_P(LocalLayer, HasTheBitsOfOneRankWithAnyNumberOfThreads) {
     options.threads = 2;
     options.chunk_tokens = 4;
     const Matrix got = outputs(ranks, options);
+    EXPECT_EQ(std::memcmp(got.data(), want.data(),
+                          static_cast<std::size_t>(want.rows() * want.cols()) * sizeof(float)),
+              0)
+        << ranks << " ranks";
+  }
+}
+// 3 ranks, 2 a node: one rank is alone on its node, and once did not join in sharing weights.
+TEST(UnevenNodes, HaveTheBitsOfOneRankWithTheNodeQueue) {
+  const Matrix want = outputs(1, {});
+  for (const int ranks : {3, 5}) {
+    LayerOptions options;
+    options.transport = "two-level";
+    const Matrix got = outputs(ranks, options, 2);
     EXPECT_EQ(std::memcmp(got.data(), want.data(),
                           static_cast<std::size_t>(want.rows() * want.cols()) * sizeof(float)),
               0)
