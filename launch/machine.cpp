@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <fstream>
+#include <map>
 #include <sched.h>
 #include <set>
 #include <sstream>
@@ -58,6 +59,21 @@ void read_processors(const fs::path& root, Machine& machine) {
     cores.insert(siblings.empty() ? name : siblings);
   }
   machine.cores_allowed = static_cast<std::int64_t>(cores.size());
+}
+
+/// Nodes are numbered with gaps where some are offline.
+std::vector<std::string> read_numa_nodes(const fs::path& root) {
+  std::map<std::int64_t, std::string> nodes;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(root / "sys/devices/system/node", none)) {
+    const std::string name = entry.path().filename();
+    if (!name.starts_with("node")) continue;
+    const std::int64_t index = number(name.substr(4), -1);
+    if (index >= 0) nodes[index] = first_line(entry.path() / "cpulist");
+  }
+  std::vector<std::string> processors;
+  for (const auto& [index, list] : nodes) processors.push_back(list);
+  return processors;
 }
 
 /// Of the flags of the first processor, those that a kernel is or may be written for.
@@ -164,6 +180,7 @@ std::int64_t Machine::usable() const {
 Machine read_machine(const fs::path& root, const std::vector<std::string>& environment) {
   Machine machine;
   read_processors(root, machine);
+  machine.numa_nodes = read_numa_nodes(root);
   read_memory(root, machine);
   read_limits(root, machine);
   const fs::path pages = root / "sys/kernel/mm/transparent_hugepage";

@@ -13,6 +13,7 @@ namespace switchyard::launch {
 struct Machine {
   std::int64_t processors_allowed = 0;  ///< hardware threads, by affinity
   std::int64_t cores_allowed = 0;       ///< physical cores among them: what mpirun calls slots
+  std::vector<std::string> numa_nodes;  ///< processors of each, by number: "0-15"; empty: unknown
   double processor_limit = 0;           ///< processors' worth of time, by cgroup; 0: no limit
   std::int64_t local_ranks = 0;         ///< of the job on this machine; 0: not under mpirun
   std::vector<std::string> extensions;  ///< of the instruction set, those that kernels can use

@@ -47,6 +47,8 @@ void print(const Machine& machine, std::ostream& out) {
                         std::to_string(machine.cores_allowed) + " cores (slots), cgroup limit " +
                         (machine.processor_limit > 0 ? std::to_string(machine.processor_limit)
                                                      : std::string("none")));
+  row("NUMA nodes",
+      std::to_string(machine.numa_nodes.size()) + ", processors: " + joined(machine.numa_nodes));
   row("ranks",
       std::to_string(std::min(machine.usable(), machine.cores_allowed)) + " with a core each" +
           (machine.local_ranks > 0 ? ", " + std::to_string(machine.local_ranks) + " started here"
@@ -83,6 +85,7 @@ nlohmann::ordered_json to_json(const Machine& machine) {
           {"processors_usable", machine.usable()},
           {"processors_allowed", machine.processors_allowed},
           {"cores_allowed", machine.cores_allowed},
+          {"numa_nodes", machine.numa_nodes},
           {"cgroup_processors", machine.processor_limit},
           {"instruction_set", experts::name_of(experts::best_isa())},
           {"processor_extensions", machine.extensions},

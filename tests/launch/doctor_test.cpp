@@ -66,12 +66,17 @@ TEST(Doctor, ReadsTheChosenWordTheLimitsAndTheMemory) {
       .with("sys/fs/cgroup/job/cpu.max", "150000 100000\n")
       .with("sys/fs/cgroup/job/step/cpu.max", "max 100000\n")
       .with("sys/fs/cgroup/job/step/memory.max", "2097152\n")
+      .with("sys/devices/system/node/node10/cpulist", "8-11\n")
+      .with("sys/devices/system/node/node2/cpulist", "0-3,16\n")
+      .with("sys/devices/system/node/has_cpu", "2,10\n")
+      .with("sys/devices/system/node/nodes/cpulist", "5\n")
       .with("proc/sys/kernel/yama/ptrace_scope", "1\n");
   const Machine machine =
       read_machine(root.path(), {"OPENBLAS_NUM_THREADS=3", "OMPI_COMM_WORLD_LOCAL_SIZE=6"});
   EXPECT_EQ(machine.huge_pages, "madvise");
   EXPECT_EQ(machine.huge_pages_shm, "never");
   EXPECT_EQ(machine.shared_pages(), "4 KiB");
+  EXPECT_THAT(machine.numa_nodes, testing::ElementsAre("0-3,16", "8-11"));
   EXPECT_EQ(machine.huge_pool_pages, 3);
   EXPECT_EQ(machine.huge_page_bytes, 2048 * 1024);
   EXPECT_EQ(machine.local_ranks, 6);
