@@ -221,6 +221,11 @@ LawCase draw_case(std::uint64_t seed, int ranks) {
   law.isa = dice.of({experts::Isa::kPortable, experts::Isa::kAvx2, experts::Isa::kAvx512});
   if (law.isa > experts::best_isa()) law.isa = experts::best_isa();
   law.stored = dice.of({experts::DType::kFloat32, experts::DType::kBfloat16});
+  law.native = dice.one_in(2);
+  law.native_stored = dice.of({experts::DType::kBfloat16, experts::DType::kInt8});
+  law.wire = dice.of({comm::WireType::kFloat32, comm::WireType::kBfloat16, comm::WireType::kInt8,
+                      comm::WireType::kFp8});
+  law.ranks_per_node = static_cast<int>(dice.between(1, 2));
   repair(law);
   hold_to_budget(law);
   return law;
@@ -269,6 +274,8 @@ LawCase shrink(LawCase law, const std::function<bool(const LawCase&)>& fails) {
       [](LawCase& c) { c.local_ranks = 0; },
       [](LawCase& c) { c.chunk_tokens = 0; },
       [](LawCase& c) { c.threads = 1; },
+      [](LawCase& c) { c.native = false; },
+      [](LawCase& c) { c.wire = comm::WireType::kFloat32; },
       [](LawCase& c) { c.placement = PlacementKind::kLinear; },
       [](LawCase& c) { c.transport = "p2p"; },
       [](LawCase& c) { c.node_queue = false; },

@@ -34,6 +34,10 @@ struct LawCase {
   int threads = 1;
   experts::Isa isa = experts::Isa::kPortable;
   experts::DType stored = experts::DType::kFloat32;
+  bool native = false;  ///< also with native math, where law 1 holds within `isa`
+  experts::DType native_stored = experts::DType::kBfloat16;
+  comm::WireType wire = comm::WireType::kFloat32;  ///< between the nodes of the local ranks
+  int ranks_per_node = 1;                          ///< of the local ranks
 };
 
 /// The case of a seed; the same on every rank. Sizes are drawn on a logarithmic scale over their

@@ -60,6 +60,10 @@ std::string describe(const LawCase& law) {
        << law.transport << ", node queue " << (law.node_queue ? "on" : "off") << ", local ranks "
        << law.local_ranks << ", chunk " << law.chunk_tokens << ", threads " << law.threads
        << ", isa " << experts::name_of(law.isa);
+  if (law.native) text << ", native " << experts::name_of(law.native_stored);
+  if (law.local_ranks > 0) {
+    text << ", wire " << comm::name_of(law.wire) << " between nodes of " << law.ranks_per_node;
+  }
   return text.str();
 }
 
@@ -83,6 +87,8 @@ void count_case(const LawCase& law, std::map<std::string, std::int64_t>& drawn) 
   count("gate on", block.router.gate_on == experts::GateOn::kInput ? "input" : "output");
   count("stored", experts::name_of(law.stored));
   count("isa", experts::name_of(law.isa));
+  count("native math", law.native ? experts::name_of(law.native_stored) : "no");
+  if (law.local_ranks > 0) count("wire", comm::name_of(law.wire));
   count("groups", block.router.groups > 1 ? "limited" : "one");
   count("identity experts", block.router.identity > 0 ? "some" : "none");
   count("hidden experts", law.hidden_experts > 0 ? "some" : "none");

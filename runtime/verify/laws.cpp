@@ -188,24 +188,65 @@ void require_deduplication(const Routing& routing, const Placement& placement, i
                       std::to_string(rows));
 }
 
-/// The whole batch again as threads of this process, over the local transport.
-void check_local(const LawCase& law, MatrixView<const float> want, Verdict& verdict) {
-  Matrix got(want.rows, want.cols);
+/// The whole batch as threads of this process.
+/// @param options  of a layer in a group whose nodes are of so many ranks; 0: of all
+Matrix run_as_threads(const LawCase& law, std::int64_t tokens, const LayerOptions& options,
+                      int ranks_per_node) {
+  Matrix got(tokens, law.block.router.hidden);
   comm::run_local(law.local_ranks, [&](comm::Group& group) {
-    const std::int64_t share = (want.rows + group.size() - 1) / group.size();
-    const std::int64_t first = std::min(want.rows, share * group.rank());
-    const std::int64_t count = std::min(want.rows - first, share);
+    if (ranks_per_node > 0) group.play_nodes(ranks_per_node);
+    const std::int64_t share = (tokens + group.size() - 1) / group.size();
+    const std::int64_t first = std::min(tokens, share * group.rank());
+    const std::int64_t count = std::min(tokens - first, share);
     LawSource source(law);
-    LayerOptions options;
-    options.transport = law.node_queue ? "node" : "local";
-    options.stored = law.stored;
-    options.node_queue = law.node_queue;
     MoeLayer layer(group, law.block, source, placement_of(law, group.size()), options);
-    const Matrix tokens = law_tokens(law, first, count);
-    const Matrix out = layer.forward(tokens.view());
+    const Matrix mine = law_tokens(law, first, count);
+    const Matrix out = layer.forward(mine.view());
     std::copy_n(out.data(), out.rows() * out.cols(), got.view().slice(first, count).data);
   });
-  require_same_bits(verdict, got.view(), want, "ranks as threads");
+  return got;
+}
+
+void check_local(const LawCase& law, MatrixView<const float> want, Verdict& verdict) {
+  LayerOptions options;
+  options.transport = law.node_queue ? "node" : "local";
+  options.stored = law.stored;
+  options.node_queue = law.node_queue;
+  require_same_bits(verdict, run_as_threads(law, want.rows, options, 0).view(), want,
+                    "ranks as threads");
+
+  // Between nodes: a row is narrowed alone, so with any wire nothing else about the way changes a
+  // bit; and with a wire of float32 they are those of one rank.
+  options.transport = "two-level";
+  options.wire = law.wire;
+  options.stages = 1;
+  const Matrix whole = run_as_threads(law, want.rows, options, law.ranks_per_node);
+  options.stages = 3;
+  options.chunk_tokens = law.chunk_tokens;
+  options.threads = law.threads;
+  options.node_queue = !law.node_queue;
+  const Matrix pieces = run_as_threads(law, want.rows, options, law.ranks_per_node);
+  require_same_bits(verdict, pieces.view(), whole.view(), "stages and chunks between nodes");
+  if (law.wire == comm::WireType::kFloat32) {
+    require_same_bits(verdict, whole.view(), want, "ranks as threads on several nodes");
+  }
+}
+
+/// Law 1 with native math: within one instruction set, against one rank alone.
+void check_native(comm::Group& group, const LawCase& law, LawSource& source,
+                  MatrixView<const float> tokens, const Routing& routing, LayerOptions drawn,
+                  Verdict& verdict) {
+  drawn.math = experts::Math::kNative;
+  drawn.stored = law.native_stored;
+  MoeLayer layer(group, law.block, source, placement_of(law, group.size()), drawn);
+  const Matrix got = layer.forward(tokens, routing);
+  LayerOptions options = plain_options(law);
+  options.math = drawn.math;
+  options.stored = drawn.stored;
+  options.isa = drawn.isa;
+  const auto alone = comm::solo_group();
+  MoeLayer solo(*alone, law.block, source, Placement::linear(law.block.router.experts, 1), options);
+  require_same_bits(verdict, got.view(), solo.forward(tokens, routing).view(), "native math");
 }
 
 void check_against_reference(const LawCase& law, LawSource& source, MatrixView<const float> tokens,
@@ -263,6 +304,8 @@ std::optional<std::string> check_case(comm::Group& group, const LawCase& law, In
     require_same_bits(verdict, solo.forward(tokens.view().slice(t, 1)).view(),
                       base.view().slice(t, 1), "one token alone");
   }
+
+  if (law.native) check_native(group, law, source, tokens.view(), routing, options, verdict);
 
   if (law.local_ranks > 0) {
     const std::span<const float> mine(base.data(), at(base.rows() * base.cols()));

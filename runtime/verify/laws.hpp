@@ -25,7 +25,8 @@ struct LawCounts {
 };
 
 /// Runs one case over the group. Placement, replicas, transport, chunks, threads, instruction set
-/// and rank count are compared bit by bit; conservation is counted; routing must equal the
+/// and rank count are compared bit by bit, with native math within one instruction set, with a
+/// narrow wire between nodes within one placement; conservation is counted; routing must equal the
 /// reference's and logits and outputs lie within its derived bounds. Collective: every rank returns
 /// the same.
 /// @returns what broke first, naming the rank
