@@ -49,7 +49,7 @@ class GroupedMixer final : public Mixer {
  private:
   void read_weights(const MixerParts& parts);
   void read_norms(TensorSource& tensors, const v1::Model& m, const std::string& at);
-  void clip(View rows) const;
+  void clip(std::span<float> values) const;
   void normalise(const Norm& norm, std::span<float> heads) const;
   void attend_segment(const Segment& segment, View q, View k, View v, KeyValues& cache, View out,
                       AttendScratch& scratch) const;
@@ -150,11 +150,9 @@ void GroupedMixer::read_norms(TensorSource& tensors, const v1::Model& m, const s
   }
 }
 
-void GroupedMixer::clip(View rows) const {
+void GroupedMixer::clip(std::span<float> values) const {
   if (clip_ <= 0) return;
-  for (std::int64_t r = 0; r < rows.rows; ++r) {
-    for (float& value : rows.row(r)) value = std::clamp(value, -clip_, clip_);
-  }
+  for (float& value : values) value = std::clamp(value, -clip_, clip_);
 }
 
 void GroupedMixer::normalise(const Norm& norm, std::span<float> heads) const {
@@ -178,6 +176,8 @@ void GroupedMixer::place(std::int64_t position, std::span<float> q, std::span<fl
     normalise(q_norm_, q);
     normalise(k_norm_, k);
   }
+  clip(q);  // after the norms, where a family has both (OLMoE)
+  clip(k);
   for (std::int64_t set = 0; set < std::max<std::int64_t>(rotary_.sets(), 1); ++set) {
     std::copy(k.begin(), k.end(), key.begin());
     if (rotary_.sets() > 0) {
@@ -243,7 +243,7 @@ void GroupedMixer::forward(const Batch& batch, experts::MatrixView<const float> 
     k_.apply(x, k, packed);
     v_.apply(x, v, packed);
   }
-  clip(all.view());
+  for (std::int64_t r = 0; r < rows; ++r) clip(v.row(r));
   AttendScratch scratch;
   std::int64_t first = 0;
   for (const Segment& segment : batch.segments) {

@@ -49,7 +49,8 @@ def llama_tensors(c):
         out = [(p + "gate.gate_network.0.weight", [count, hidden], "", 1.5),
                (p + "gate.gate_network.2.weight", [count, count], "", 2.0),
                (p + "gate.weight_noise.weight", [count, hidden])]
-        for e, width in enumerate(c["size_experts"][i]):
+        width = c["intermediate_size"] // count  # size_experts null: experts of one width
+        for e in range(count):
             q = p + "calculator.experts.weight_"
             out += [(f"{q}gate.{e}", [width, hidden], "", 1.5), (f"{q}up.{e}", [width, hidden], "", 1.5),
                     (f"{q}down.{e}", [hidden, width], "", 0.5)]
@@ -67,7 +68,7 @@ def mixtral_tensors(c):
 
 LLAMA = {"architectures": ["LlamaMoEForCausalLM"], "model_type": "llama_moe", "hidden_act": "silu", "hidden_size": 32,
          "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4,
-         "num_experts": 6, "num_selects": 2, "size_experts": [[8] * 6, [8] * 6], "gate_type": "TopKBalancedNoisyGate",
+         "num_experts": 6, "num_selects": 2, "size_experts": None, "gate_type": "TopKBalancedNoisyGate",
          "gate_network": "mlp", "gate_use_softmax": True, "gate_use_balance": True, "gate_add_noise": True,
          "gate_noise_epsilon": 0.01, "gate_balance_loss_weight": 0.01, "calculator_type": "UniversalCalculator",
          "multiply_gate_scores": True, "score_scale_factor": 4.0, "add_weight_norm": False, "drop_tokens": True,

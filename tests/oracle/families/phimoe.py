@@ -69,7 +69,7 @@ def tensors(c):
 
 
 SHORT = {"type": "longrope", "short_factor": [1.0, 1.05, 1.2, 1.7], "long_factor": [1.3, 2.5, 6.0, 11.0],
-         "short_mscale": 1.1, "long_mscale": 1.25, "original_max_position_embeddings": 32}
+         "short_mscale": 1.25, "long_mscale": 1.25, "original_max_position_embeddings": 32}
 PHI = {"architectures": ["PhiMoEForCausalLM"], "model_type": "phimoe", "attention_bias": True, "lm_head_bias": True,
        "hidden_act": "silu", "hidden_size": 32, "intermediate_size": 8, "num_hidden_layers": 2,
        "num_attention_heads": 4, "num_key_value_heads": 2, "num_local_experts": 8, "num_experts_per_tok": 2,
@@ -77,7 +77,7 @@ PHI = {"architectures": ["PhiMoEForCausalLM"], "model_type": "phimoe", "attentio
        "rope_scaling": SHORT, "original_max_position_embeddings": 32, "max_position_embeddings": 256,
        "sliding_window": 256, "vocab_size": 64, "tie_word_embeddings": False, "torch_dtype": "float32",
        "bos_token_id": 1, "eos_token_id": 2}
-LONG = PHI | {"rope_scaling": SHORT | {"original_max_position_embeddings": 8}, "original_max_position_embeddings": 8}
+LONG = PHI | {"rope_scaling": SHORT | {"original_max_position_embeddings": 1}, "original_max_position_embeddings": 1}
 GRIN = PHI | {"rope_scaling": None, "sliding_window": 5, "max_position_embeddings": 64}
 del GRIN["original_max_position_embeddings"]
 SOURCE = "huggingface/transformers 008f5c8c modeling_phimoe.py"
