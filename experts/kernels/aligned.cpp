@@ -14,7 +14,7 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20U;
 
 AlignedBuffer::AlignedBuffer(std::size_t bytes) : size_(bytes) {
   if (bytes == 0) return;
-  const bool large = bytes >= 2 * kHugePage;
+  const bool large = bytes >= kHugePage;
   const std::size_t alignment = large ? kHugePage : kCacheLine;
   if (bytes > SIZE_MAX - alignment) throw std::bad_alloc();
   const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;

@@ -41,12 +41,13 @@ struct Block {
   const std::byte* notes = nullptr;  ///< int8: of row 0 and the first group: scale, -128 * sum
   std::int64_t notes_stride = 0;     ///< bytes from row to row
   std::int64_t num_rows = 0;
-  std::int64_t depth = 0;  ///< inputs of the run
-  bool first = false;      ///< the sums start at 0
-  float* sums = nullptr;   ///< [num_rows rounded up to 16][sums_stride]
-  std::int64_t sums_stride = 0;
+  std::int64_t depth = 0;            ///< inputs of the run
+  bool first = false;                ///< the sums start at 0
+  float* sums = nullptr;             ///< [num_rows rounded up to 16][32]
   const std::byte* fetch = nullptr;  ///< to be brought into the second cache meanwhile, if any
   std::int64_t fetch_bytes = 0;
+  std::int64_t part = 0;  ///< of that, which this block is to bring
+  std::int64_t parts = 1;
 };
 
 /// Rows on their way into the packed form.
@@ -62,6 +63,17 @@ struct Rows {
   std::int64_t notes_stride = 0;
 };
 
+/// Columns of some packed rows, out of sums.
+struct Values {
+  const float* values = nullptr;  ///< [num_rows][32]
+  std::int64_t first_row = 0;     ///< of the packed ones
+  std::int64_t num_rows = 0;
+  std::int64_t count = 0;  ///< values of a row, up to 32
+  std::int64_t first = 0;  ///< byte of the packed row where they go, in one line of 64
+  std::byte* packed = nullptr;
+  Layout layout;
+};
+
 /// One way to make products, with the instructions it needs.
 struct Kernels {
   const char* name = nullptr;  ///< of the bits: "amx-bf16", "avx512-bf16", "int8", "float32"
@@ -70,11 +82,13 @@ struct Kernels {
   std::int64_t element_bytes = 0;     ///< of a packed row: 2 (bfloat16), 1 (int8), 4 (float32)
   std::int64_t group_note_bytes = 0;  ///< of a row and group: 8 (int8), or none
   std::int64_t rows_a_block = 0;      ///< up to here a panel is gone through only once
-  bool tiles = false;                 ///< rows are packed in tiles
+  bool tiles = false;  ///< rows are packed in tiles, and a block has rows_a_block of them at most
   void (*begin)(std::int64_t num_rows) = nullptr;  ///< before the first accumulate of a thread
   void (*end)() = nullptr;                         ///< after the last
   /// Each row times its gate, rounded to what the products take; inputs past the depth are 0.
   void (*pack_rows)(const Rows& rows) = nullptr;
+  /// Bfloat16: some values of the middle into packed rows.
+  void (*pack_values)(const Values& values) = nullptr;
   void (*accumulate)(const Block& block) = nullptr;
 };
 

@@ -6,18 +6,21 @@ namespace {
 
 constexpr std::int64_t kLine = 64;
 
-/// The lines that a kernel fetches for its successor, as four streams that take turns: a core gets
-/// a third more out of the memory that way than by reading on in one place.
+/// The lines that a kernel fetches for its successor, as eight streams that take turns: a core gets
+/// half as much again out of the memory that way as by reading on in one place.
 struct Streams {
+  static constexpr std::int64_t kStreams = 8;
   const std::byte* next;
   std::int64_t stream;  ///< bytes from one to the next
   std::int64_t left;    ///< lines that each still has
   std::int64_t a_step;  ///< of these, a step
 
-  /// Share `part` of `parts` of what the block wants, over this many steps.
+  /// Share `part` of `parts` of what the block is to bring, over this many steps.
   [[gnu::always_inline]] Streams(const Block& b, std::int64_t part, std::int64_t parts,
                                  std::int64_t steps) {
-    const std::int64_t lines = b.fetch == nullptr ? 0 : (b.fetch_bytes / kLine + 3) / 4;
+    part += b.part * parts;
+    parts *= b.parts;
+    const std::int64_t lines = b.fetch == nullptr ? 0 : (b.fetch_bytes / kLine + kStreams - 1) / kStreams;
     // Divisions in 32 bits, which take a fraction of the time of those in 64.
     const auto share = static_cast<std::int64_t>(static_cast<std::uint32_t>(lines + parts - 1) /
                                                  static_cast<std::uint32_t>(parts));
@@ -33,10 +36,7 @@ struct Streams {
     const std::int64_t now = a_step < left ? a_step : left;
     left -= now;
     for (std::int64_t i = 0; i < now; ++i, next += kLine) {
-      __builtin_prefetch(next, 0, 2);
-      __builtin_prefetch(next + stream, 0, 2);
-      __builtin_prefetch(next + 2 * stream, 0, 2);
-      __builtin_prefetch(next + 3 * stream, 0, 2);
+      for (std::int64_t s = 0; s < kStreams; ++s) __builtin_prefetch(next + s * stream, 0, 2);
     }
   }
 };
@@ -44,38 +44,12 @@ struct Streams {
 [[maybe_unused]] void nothing_to_begin(std::int64_t /*num_rows*/) {}
 [[maybe_unused]] void nothing_to_end() {}
 
-/// float32 to bfloat16, to nearest, ties to even; a NaN stays one.
-[[gnu::always_inline]] inline std::uint16_t rounded_bfloat16(float value) {
-  const auto bits = __builtin_bit_cast(std::uint32_t, value);
-  const std::uint32_t up = (bits + 0x7fffU + ((bits >> 16U) & 1U)) >> 16U;
-  const std::uint32_t nan = (bits >> 16U) | 0x40U;
-  return static_cast<std::uint16_t>((bits & 0x7fffffffU) > 0x7f800000U ? nan : up);
-}
-
 /// Byte x of packed row r.
-inline std::byte* place_of(const Rows& p, std::int64_t r, std::int64_t x) {
+template <class Packed>
+inline std::byte* place_of(const Packed& p, std::int64_t r, std::int64_t x) {
   const Layout& at = p.layout;
   if (at.tile_bytes == 0) return p.packed + r * at.row_stride + x;
   return p.packed + r / 16 * at.block_stride + x / 64 * at.tile_bytes + r % 16 * 64 + x % 64;
-}
-
-[[maybe_unused]] void pack_bfloat16(const Rows& p) {
-  constexpr std::int64_t kAtOnce = 32;  // 64 bytes
-  for (std::int64_t r = 0; r < p.num_rows; ++r) {
-    const float gate = p.gates == nullptr ? 1.0F : p.gates[r];
-    const float* row = p.rows[r];
-    for (std::int64_t k = 0; k < p.depth; k += kAtOnce, row += kAtOnce) {
-      auto* out = reinterpret_cast<std::uint16_t*>(place_of(p, r, 2 * k));
-      const std::int64_t left = p.depth - k;
-      if (left >= kAtOnce) {
-        for (std::int64_t i = 0; i < kAtOnce; ++i) out[i] = rounded_bfloat16(row[i] * gate);
-      } else {
-        for (std::int64_t i = 0; i < kAtOnce; ++i) {
-          out[i] = i < left ? rounded_bfloat16(row[i] * gate) : std::uint16_t{0};
-        }
-      }
-    }
-  }
 }
 
 [[maybe_unused]] void pack_float32(const Rows& p) {

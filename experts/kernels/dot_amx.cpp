@@ -11,6 +11,7 @@
 
 #include "experts/kernels/dot.hpp"
 #include "experts/kernels/dot.inl"
+#include "experts/kernels/dot_bfloat16.inl"
 
 namespace switchyard::experts::dot {
 namespace {
@@ -47,42 +48,59 @@ void end() {
   asm volatile("tilerelease" : :);
 }
 
+/// Where the other thread of the core is busy, tile instructions that follow each other closely
+/// take two to four times as long; with seven others between them, one to two. Where the core is
+/// ours they fill slots that nothing else wants (README.md, Native math).
+[[gnu::always_inline]] inline void keep_apart() {
+  asm volatile(".rept 8\n\tnop\n\t.endr" : :);
+}
+
 struct Bfloat16 {
   [[gnu::always_inline]] static void multiply_upper() {
-    asm volatile("tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n\ttdpbf16ps %%tmm7, %%tmm4, %%tmm1" : :);
+    asm volatile("tdpbf16ps %%tmm6, %%tmm4, %%tmm0" : :);
+    keep_apart();
+    asm volatile("tdpbf16ps %%tmm7, %%tmm4, %%tmm1" : :);
+    keep_apart();
   }
   [[gnu::always_inline]] static void multiply_lower() {
-    asm volatile("tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n\ttdpbf16ps %%tmm7, %%tmm5, %%tmm3" : :);
+    asm volatile("tdpbf16ps %%tmm6, %%tmm5, %%tmm2" : :);
+    keep_apart();
+    asm volatile("tdpbf16ps %%tmm7, %%tmm5, %%tmm3" : :);
+    keep_apart();
   }
 };
 struct Int8 {
   [[gnu::always_inline]] static void multiply_upper() {
-    asm volatile("tdpbssd %%tmm6, %%tmm4, %%tmm0\n\ttdpbssd %%tmm7, %%tmm4, %%tmm1" : :);
+    asm volatile("tdpbssd %%tmm6, %%tmm4, %%tmm0" : :);
+    keep_apart();
+    asm volatile("tdpbssd %%tmm7, %%tmm4, %%tmm1" : :);
+    keep_apart();
   }
   [[gnu::always_inline]] static void multiply_lower() {
-    asm volatile("tdpbssd %%tmm6, %%tmm5, %%tmm2\n\ttdpbssd %%tmm7, %%tmm5, %%tmm3" : :);
+    asm volatile("tdpbssd %%tmm6, %%tmm5, %%tmm2" : :);
+    keep_apart();
+    asm volatile("tdpbssd %%tmm7, %%tmm5, %%tmm3" : :);
+    keep_apart();
   }
 };
 
-/// 64 bytes of inputs: loads first, because a core that shares its tiles with a sibling thread does
-/// not overlap a load with the products in front of it.
+template <int kTile>
+[[gnu::always_inline]] inline void load_tile(const std::byte* from, std::int64_t stride) {
+  asm volatile("tileloadd (%[from], %[stride], 1), %%tmm%c[tile]"
+               :
+               : [from] "r"(from), [stride] "r"(stride), [tile] "i"(kTile)
+               : "memory");
+  keep_apart();
+}
+
+/// 64 bytes of inputs.
 template <class Type, bool kLower>
 [[gnu::always_inline]] inline void step(const std::byte* rows, std::int64_t next_block,
                                         const std::byte* weights) {
-  constexpr std::int64_t stride = 64;
-  asm volatile(
-      "tileloadd (%[rows], %[stride], 1), %%tmm4\n\t"
-      "tileloadd (%[weights], %[step], 1), %%tmm6\n\t"
-      "tileloadd 64(%[weights], %[step], 1), %%tmm7"
-      :
-      : [rows] "r"(rows), [stride] "r"(stride), [weights] "r"(weights), [step] "r"(kPanelStep)
-      : "memory");
-  if constexpr (kLower) {
-    asm volatile("tileloadd (%[rows], %[stride], 1), %%tmm5"
-                 :
-                 : [rows] "r"(rows + next_block), [stride] "r"(stride)
-                 : "memory");
-  }
+  load_tile<4>(rows, 64);
+  load_tile<6>(weights, kPanelStep);
+  load_tile<7>(weights + 64, kPanelStep);
+  if constexpr (kLower) load_tile<5>(rows + next_block, 64);
   Type::multiply_upper();
   if constexpr (kLower) Type::multiply_lower();
 }
@@ -121,21 +139,18 @@ template <bool kLower>
 
 constexpr std::int64_t kBfloat16Depth = 32;  ///< inputs of a tile
 
-/// 16 or 32 rows from `first_row`.
 /// @param rest  the last, incomplete step of the panel, filled up with zeros
 template <bool kLower>
-[[gnu::noinline]] void bfloat16_rows(const Block& b, std::int64_t first_row, const std::byte* rest,
-                                     Streams ahead) {
-  const std::byte* rows = b.rows + first_row / kTileRows * b.layout.block_stride;
+[[gnu::noinline]] void bfloat16_rows(const Block& b, const std::byte* rest, Streams ahead) {
+  constexpr std::int64_t kSumsStride = kColumns * std::int64_t{sizeof(float)};
+  const std::byte* rows = b.rows;
   const std::int64_t next_block = b.layout.block_stride;
   const std::int64_t tile = b.layout.tile_bytes;
   const std::byte* weights = b.panel;
-  float* sums = b.sums + first_row * b.sums_stride;
-  const std::int64_t sums_stride = b.sums_stride * std::int64_t{sizeof(float)};
   if (b.first) {
     zero_sums<kLower>();
   } else {
-    load_sums<kLower>(sums, sums_stride);
+    load_sums<kLower>(b.sums, kSumsStride);
   }
   const std::int64_t steps = b.depth / kBfloat16Depth;
   for (std::int64_t s = 0; s < steps; ++s, rows += tile, weights += 2 * kTileBytes) {
@@ -143,7 +158,7 @@ template <bool kLower>
     ahead.fetch();
   }
   if (rest != nullptr) step<Bfloat16, kLower>(rows, next_block, rest);
-  store_sums<kLower>(sums, sums_stride);
+  store_sums<kLower>(b.sums, kSumsStride);
 }
 
 void accumulate_bfloat16(const Block& b) {
@@ -156,15 +171,11 @@ void accumulate_bfloat16(const Block& b) {
     __builtin_memset(rest + bytes, 0, sizeof rest - bytes);
   }
   const std::byte* filled = rest_depth > 0 ? rest : nullptr;
-  const std::int64_t blocks = (b.num_rows + 2 * kTileRows - 1) / (2 * kTileRows);
-  for (std::int64_t i = 0; i < blocks; ++i) {
-    const std::int64_t first = i * 2 * kTileRows;
-    const Streams ahead(b, i, blocks, steps);
-    if (b.num_rows - first > kTileRows) {
-      bfloat16_rows<true>(b, first, filled, ahead);
-    } else {
-      bfloat16_rows<false>(b, first, filled, ahead);
-    }
+  const Streams ahead(b, 0, 1, steps);
+  if (b.num_rows > kTileRows) {
+    bfloat16_rows<true>(b, filled, ahead);
+  } else {
+    bfloat16_rows<false>(b, filled, ahead);
   }
 }
 
@@ -172,8 +183,7 @@ constexpr std::int64_t kProducts = 2 * kTileRows * kColumns;  ///< of 32 rows an
 
 /// sums[r] += products[r] * (weight scale * row scale), for one group.
 /// @param products  [32][32], of the second plane behind those of the first
-inline void scale_rows(const Block& b, std::int64_t group, std::int64_t first_row,
-                       std::int64_t num_rows, const std::int32_t* products) {
+inline void scale_rows(const Block& b, std::int64_t group, const std::int32_t* products) {
   const auto* scales = reinterpret_cast<const float*>(b.panel + group * kGroupBytes);
   const __m512 low_scale = _mm512_load_ps(scales);
   const __m512 high_scale = _mm512_load_ps(scales + 16);
@@ -188,9 +198,9 @@ inline void scale_rows(const Block& b, std::int64_t group, std::int64_t first_ro
     }
     return _mm512_cvtepi32_ps(value);
   };
-  for (std::int64_t r = 0; r < num_rows; ++r) {
-    float* sums = b.sums + (first_row + r) * b.sums_stride;
-    const __m512 row_scale = _mm512_set1_ps(note_of(b, first_row + r, group).scale);
+  for (std::int64_t r = 0; r < b.num_rows; ++r) {
+    float* sums = b.sums + r * kColumns;
+    const __m512 row_scale = _mm512_set1_ps(note_of(b, r, group).scale);
     const __m512 low = first ? _mm512_setzero_ps() : _mm512_load_ps(sums);
     const __m512 high = first ? _mm512_setzero_ps() : _mm512_load_ps(sums + 16);
     const __m512 p = product(products + r * kColumns);
@@ -201,14 +211,14 @@ inline void scale_rows(const Block& b, std::int64_t group, std::int64_t first_ro
 }
 
 template <bool kLower>
-[[gnu::noinline]] void int8_rows(const Block& b, std::int64_t first_row, std::int64_t num_rows,
-                                 Streams ahead) {
+[[gnu::noinline]] void int8_rows(const Block& b) {
   alignas(64) std::int32_t products[2][2 * kProducts];  // they take turns
-  const std::byte* rows = b.rows + first_row / kTileRows * b.layout.block_stride;
+  const std::byte* rows = b.rows;
   const std::int64_t next_block = b.layout.block_stride;
   const std::int64_t tile = b.layout.tile_bytes;
   const std::byte* weights = b.panel + kGroupBytes - kGroup * kColumns;
   const std::int64_t groups = (b.depth + kGroup - 1) / kGroup;
+  Streams ahead(b, 0, 1, groups);
   for (std::int64_t g = 0; g < groups; ++g, rows += 2 * tile, weights += kGroupBytes) {
     std::int32_t* out = products[g % 2];
     zero_sums<kLower>();
@@ -223,24 +233,13 @@ template <bool kLower>
       step<Int8, kLower>(second + tile, next_block, weights + 2 * kTileBytes);
       store_sums<kLower>(out + kProducts, kColumns * 4);
     }
-    if (g > 0) scale_rows(b, g - 1, first_row, num_rows, products[(g + 1) % 2]);
+    if (g > 0) scale_rows(b, g - 1, products[(g + 1) % 2]);
   }
-  scale_rows(b, groups - 1, first_row, num_rows, products[(groups + 1) % 2]);
+  scale_rows(b, groups - 1, products[(groups + 1) % 2]);
 }
 
 void accumulate_int8(const Block& b) {
-  const std::int64_t groups = (b.depth + kGroup - 1) / kGroup;
-  const std::int64_t blocks = (b.num_rows + 2 * kTileRows - 1) / (2 * kTileRows);
-  for (std::int64_t i = 0; i < blocks; ++i) {
-    const std::int64_t first = i * 2 * kTileRows;
-    const std::int64_t left = b.num_rows - first;
-    const Streams ahead(b, i, blocks, groups);
-    if (left > kTileRows) {
-      int8_rows<true>(b, first, left < 2 * kTileRows ? left : 2 * kTileRows, ahead);
-    } else {
-      int8_rows<false>(b, first, left, ahead);
-    }
-  }
+  return b.num_rows > kTileRows ? int8_rows<true>(b) : int8_rows<false>(b);
 }
 }  // namespace
 
@@ -253,6 +252,7 @@ Kernels amx_bfloat16() {
           .begin = begin,
           .end = end,
           .pack_rows = pack_bfloat16,
+          .pack_values = pack_bfloat16_values,
           .accumulate = accumulate_bfloat16};
 }
 Kernels amx_int8() {

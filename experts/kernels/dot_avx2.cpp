@@ -59,7 +59,7 @@ struct Bytes {
       const bool first = b.first && g == 0;
       unrolled<kRows * 4>([&](auto i) __attribute__((always_inline)) {
         const std::int64_t row = first_row + i.value / 4;
-        float* at = b.sums + row * b.sums_stride + i.value % 4 * 8;
+        float* at = b.sums + row * kColumns + i.value % 4 * 8;
         const __m256 scale = _mm256_mul_ps(_mm256_load_ps(scales + i.value % 4 * 8),
                                            _mm256_set1_ps(note_of(b, row, g).scale));
         const __m256 sum = first ? _mm256_setzero_ps() : _mm256_load_ps(at);

@@ -75,7 +75,7 @@ struct Bytes {
         const Note note = note_of(b, first_row + r, g);
         const __m512i down = _mm512_set1_epi32(note.offset);
         const __m512 scale = _mm512_set1_ps(note.scale);
-        float* at = b.sums + (first_row + r) * b.sums_stride;
+        float* at = b.sums + (first_row + r) * kColumns;
         for (std::int64_t c = 0; c < kColumns; c += 16) {
           const __m512i sum =
               _mm512_add_epi32(_mm512_load_si512(products + r * kColumns + c), down);

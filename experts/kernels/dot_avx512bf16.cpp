@@ -7,6 +7,7 @@
 
 #include "experts/kernels/dot.hpp"
 #include "experts/kernels/dot.inl"
+#include "experts/kernels/dot_bfloat16.inl"
 #include "experts/kernels/dot_rows.inl"
 
 namespace switchyard::experts::dot {
@@ -18,9 +19,9 @@ struct Pairs {
   [[gnu::noinline]] static void run(const Block& b, std::int64_t first_row, Streams ahead) {
     __m512 low[kRows];
     __m512 high[kRows];
-    float* sums = b.sums + first_row * b.sums_stride;
+    float* sums = b.sums + first_row * kColumns;
     unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-      const float* at = sums + r.value * b.sums_stride;
+      const float* at = sums + r.value * kColumns;
       low[r.value] = b.first ? _mm512_setzero_ps() : _mm512_load_ps(at);
       high[r.value] = b.first ? _mm512_setzero_ps() : _mm512_load_ps(at + 16);
     });
@@ -38,7 +39,7 @@ struct Pairs {
       });
     }
     unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-      float* at = sums + r.value * b.sums_stride;
+      float* at = sums + r.value * kColumns;
       _mm512_store_ps(at, low[r.value]);
       _mm512_store_ps(at + 16, high[r.value]);
     });
@@ -54,6 +55,7 @@ Kernels avx512_bfloat16() {
           .begin = nothing_to_begin,
           .end = nothing_to_end,
           .pack_rows = pack_bfloat16,
+          .pack_values = pack_bfloat16_values,
           .accumulate = each_rows<Pairs, 12, 32>};
 }
 }  // namespace switchyard::experts::dot

@@ -16,9 +16,9 @@ struct Chain {
     for (std::int64_t half = 0; half < 2; ++half) {
       __m256 low[kRows];
       __m256 high[kRows];
-      float* sums = b.sums + first_row * b.sums_stride + half * 16;
+      float* sums = b.sums + first_row * kColumns + half * 16;
       unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-        const float* at = sums + r.value * b.sums_stride;
+        const float* at = sums + r.value * kColumns;
         low[r.value] = first ? _mm256_setzero_ps() : _mm256_load_ps(at);
         high[r.value] = first ? _mm256_setzero_ps() : _mm256_load_ps(at + 8);
       });
@@ -35,7 +35,7 @@ struct Chain {
         });
       }
       unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-        float* at = sums + r.value * b.sums_stride;
+        float* at = sums + r.value * kColumns;
         _mm256_store_ps(at, low[r.value]);
         _mm256_store_ps(at + 8, high[r.value]);
       });

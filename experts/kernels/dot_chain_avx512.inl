@@ -15,9 +15,9 @@ struct Chain {
                              bool first) const {
     __m512 low[kRows];
     __m512 high[kRows];
-    float* sums = b.sums + first_row * b.sums_stride;
+    float* sums = b.sums + first_row * kColumns;
     unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-      const float* at = sums + r.value * b.sums_stride;
+      const float* at = sums + r.value * kColumns;
       low[r.value] = first ? _mm512_setzero_ps() : _mm512_load_ps(at);
       high[r.value] = first ? _mm512_setzero_ps() : _mm512_load_ps(at + 16);
     });
@@ -34,7 +34,7 @@ struct Chain {
       });
     }
     unrolled<kRows>([&](auto r) __attribute__((always_inline)) {
-      float* at = sums + r.value * b.sums_stride;
+      float* at = sums + r.value * kColumns;
       _mm512_store_ps(at, low[r.value]);
       _mm512_store_ps(at + 16, high[r.value]);
     });

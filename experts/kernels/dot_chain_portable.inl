@@ -14,7 +14,7 @@ struct Chain {
     static_assert(kRows == 1);
     const auto* x =
         reinterpret_cast<const float*>(b.rows + row * b.layout.row_stride) + first_input;
-    float* sums = b.sums + row * b.sums_stride;
+    float* sums = b.sums + row * kColumns;
     for (std::int64_t c = 0; c < kColumns; ++c) {
       float sum = first ? 0.0F : sums[c];
       for (std::int64_t k = 0; k < depth; ++k) {

@@ -94,11 +94,11 @@ struct Direct {
     const std::int64_t groups = b.depth / kGroup;
     const std::int64_t stride = b.layout.row_stride;
     const std::byte* row = b.rows + first_row * stride;
-    float* sums = b.sums + first_row * b.sums_stride;
+    float* sums = b.sums + first_row * kColumns;
     for (std::int64_t g = 0; g < groups; ++g) {
       ahead.fetch();
       group<kRows>(b.panel + g * Type::kBytes, row + g * kGroup * 4, stride, b.first && g == 0,
-                   sums, b.sums_stride);
+                   sums, kColumns);
     }
     if (groups * kGroup == b.depth) return;
     alignas(64) float wide[kGroup * kColumns];

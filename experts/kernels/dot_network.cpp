@@ -15,15 +15,16 @@ using panel::kHalf;
 
 /// Rows that go through an expert at once: two passes over its weights cost more than rows that do
 /// not all stay in the second cache.
-constexpr std::int64_t kRowsAtOnce = 256;
-/// Panels that share a pass over the rows: few, so that a run of all of them stays in the second
-/// cache beside the rows; many where the rows come from the third.
-constexpr std::int64_t kFewPanels = 2;
-constexpr std::int64_t kMostPanels = 24;
-constexpr std::int64_t kRowsInCache = 1280 * 1024;
-/// Bytes of a run: of a panel that is gone through once; of one that several blocks of rows read.
+constexpr std::int64_t kRowsAtOnce = 128;
+/// Bytes of a run of inputs of a panel: of one that is gone through once; of one that several
+/// blocks of rows go through; of that, where the rows come from the third cache.
 constexpr std::int64_t kRunBytes = 64 * 1024;
-constexpr std::int64_t kSharedRunBytes = 64 * 1024;
+constexpr std::int64_t kSharedRunBytes = 128 * 1024;
+/// Panels that share a pass over the rows: few, so that the rows stay in the second cache beside
+/// the panels and those that come next; more where the rows come from the third.
+constexpr std::int64_t kFewPanels = 2;
+constexpr std::int64_t kMostPanels = 8;
+constexpr std::int64_t kRowsInCache = 1280 * 1024;
 
 /// Rows of a tile; kernels without tiles get room for a multiple of it too.
 constexpr std::int64_t kTileRows = 16;
@@ -75,7 +76,7 @@ Packing middle_packing(const ExpertSpec& spec, const dot::Kernels& dots, std::in
 struct Runs {
   explicit Runs(std::size_t num_rows) : total(static_cast<std::int64_t>(num_rows)) {
     const std::int64_t count = std::max<std::int64_t>(1, (total + kRowsAtOnce - 1) / kRowsAtOnce);
-    most = round_up((total + count - 1) / count, 16);
+    most = round_up((total + count - 1) / count, 2 * kTileRows);
   }
   template <class F>
   void each(const F& f) const {
@@ -102,19 +103,6 @@ class Begun {
 void fetch(const std::byte* from, std::int64_t bytes) {
   for (std::int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(from + at, 0, 2);
 }
-
-std::uint16_t* words(std::byte* p) {
-  return reinterpret_cast<std::uint16_t*>(p);
-}
-
-/// Values of the middle, rounded to what it holds.
-void store_middle(const float* values, std::int64_t count, std::int64_t element, std::byte* out) {
-  if (element != 2) {
-    std::memcpy(out, values, static_cast<std::size_t>(count) * sizeof(float));
-    return;
-  }
-  for (std::int64_t c = 0; c < count; ++c) words(out)[c] = narrow_bfloat16(values[c]);
-}
 }  // namespace
 
 /// Rows that go through together, and the room for them.
@@ -134,13 +122,42 @@ struct DotNetwork::Batch {
   std::int64_t second_plane = 0;
 };
 
-/// Products over some panels; `finish(i)` has the sums of panel i, [num_rows][sums_stride].
+using Panels = std::array<const std::byte*, kMostPanels>;
+
+/// Products over some panels.
 struct DotNetwork::Work {
   std::int64_t depth = 0;
   std::int64_t num_panels = 0;
-  const std::byte* const* panels = nullptr;  ///< of these
-  const std::byte* const* later = nullptr;   ///< [num_panels] to fetch at the end, each or none
-  std::int64_t later_bytes = 0;
+  Panels panels{};
+  Panels later{};  ///< to fetch at the end, or none
+};
+
+/// How the panels of a matrix are gone through.
+struct DotNetwork::Pass {
+  Pass(const DotNetwork& network, const Batch& batch, std::int64_t depth) {
+    const dot::Kernels& dots = network.dots_;
+    const std::int64_t stride = panel_stride(depth, network.stored_);
+    const bool once = batch.num_rows <= dots.rows_a_block;
+    const bool many = batch.packing.bytes > kRowsInCache;
+    const std::int64_t most = once || many || !dots.tiles ? kRunBytes : kSharedRunBytes;
+    const std::int64_t runs = std::max<std::int64_t>(1, stride / most);
+    run = round_up((depth + runs - 1) / runs, dot::kGroup);
+    run_bytes = offset_in_panel(network.stored_, std::min(run, round_up(depth, dot::kGroup)));
+    block_rows = dots.tiles ? dots.rows_a_block : batch.num_rows;
+    if (!once) panels = many ? kMostPanels : kFewPanels;
+  }
+  /// What to fetch of a matrix that begins here, instead of a panel's successor.
+  [[nodiscard]] Panels begin(const std::byte* matrix, std::int64_t stride) const {
+    Panels made{};
+    for (std::size_t i = 0; matrix != nullptr && i < static_cast<std::size_t>(panels); ++i) {
+      made[i] = matrix + static_cast<std::int64_t>(i) * std::max(stride, run_bytes);
+    }
+    return made;
+  }
+  std::int64_t run = 0;         ///< inputs at a time
+  std::int64_t run_bytes = 0;   ///< of a panel
+  std::int64_t block_rows = 0;  ///< rows at a time
+  std::int64_t panels = 1;      ///< at a time
 };
 
 std::int64_t DotNetwork::middle_bytes(const ExpertSpec& spec, const dot::Kernels& dots,
@@ -169,37 +186,42 @@ std::int64_t DotNetwork::scratch_bytes(std::int64_t most, bool middle_too) const
          packed_bytes(most) + (middle_too ? middle_bytes(spec_, dots_, most) : 0);
 }
 
-void DotNetwork::products(const Batch& batch, const Work& work) const {
-  const bool once = batch.num_rows <= dots_.rows_a_block;
-  const std::int64_t stride = panel_stride(work.depth, stored_);
-  const std::int64_t runs =
-      std::max<std::int64_t>(1, stride / (once ? kRunBytes : kSharedRunBytes));
-  const std::int64_t run = round_up((work.depth + runs - 1) / runs, dot::kGroup);
+template <class Expect, class Finish>
+void DotNetwork::products(const Batch& batch, const Pass& pass, const Work& work,
+                          const Expect& expect, const Finish& finish) const {
+  const bool kept = pass.run < work.depth;  // sums between runs
   dot::Block b;
   b.layout = batch.packing.layout;
   b.second_plane = batch.second_plane;
   b.notes_stride = notes_stride();
-  b.num_rows = batch.num_rows;
-  b.sums_stride = work.num_panels * kColumns;
-  for (std::int64_t k = 0; k < work.depth; k += run) {
-    const std::int64_t next = k + run;
+  b.parts = panels_for(batch.num_rows, pass.block_rows);
+  for (std::int64_t k = 0; k < work.depth; k += pass.run) {
+    const std::int64_t next = k + pass.run;
     const std::int64_t at = offset_in_panel(stored_, k);
-    b.rows = batch.x + batch.packing.at(0, k * dots_.element_bytes);
-    b.notes = batch.notes + k / dot::kGroup * dots_.group_note_bytes;
-    b.depth = std::min(run, work.depth - k);
+    b.depth = std::min(pass.run, work.depth - k);
     b.first = k == 0;
-    for (std::int64_t i = 0; i < work.num_panels; ++i) {
-      b.panel = work.panels[i] + at;
-      b.sums = batch.sums + i * kColumns;
-      if (next < work.depth) {
-        const std::int64_t from = offset_in_panel(stored_, next);
-        b.fetch = work.panels[i] + from;
-        b.fetch_bytes = offset_in_panel(stored_, std::min(next + run, work.depth)) - from;
-      } else {
-        b.fetch = work.later[i];
-        b.fetch_bytes = std::min(work.later_bytes, offset_in_panel(stored_, run));
+    for (b.part = 0; b.part < b.parts; ++b.part) {
+      const std::int64_t first = b.part * pass.block_rows;
+      float* sums = batch.sums + (kept ? first * work.num_panels * kColumns : 0);
+      b.num_rows = std::min(pass.block_rows, batch.num_rows - first);
+      b.rows = batch.x + batch.packing.at(first, k * dots_.element_bytes);
+      b.notes = batch.notes + first * b.notes_stride + k / dot::kGroup * dots_.group_note_bytes;
+      for (std::int64_t i = 0; i < work.num_panels; ++i) {
+        const auto panel = static_cast<std::size_t>(i);
+        b.panel = work.panels[panel] + at;
+        b.sums = sums + i * pass.block_rows * kColumns;
+        if (next < work.depth) {
+          const std::int64_t from = offset_in_panel(stored_, next);
+          b.fetch = work.panels[panel] + from;
+          b.fetch_bytes = offset_in_panel(stored_, std::min(next + pass.run, work.depth)) - from;
+        } else {
+          b.fetch = work.later[panel];
+          b.fetch_bytes = pass.run_bytes;
+        }
+        dots_.accumulate(b);
+        if (i == 0 && next >= work.depth) expect(first, b.num_rows);
       }
-      dots_.accumulate(b);
+      if (next >= work.depth) finish(first, b.num_rows, sums);
     }
   }
 }
@@ -211,11 +233,9 @@ void DotNetwork::up(const Batch& batch, std::int64_t first_part, std::int64_t en
   const std::int64_t width = gated ? kHalf : kColumns;
   const std::int64_t stride = panel_stride(spec_.hidden, stored_);
   const std::int64_t a_part = gated ? 2 : 1;
-  const std::int64_t most = batch.num_rows <= dots_.rows_a_block ? 1
-                            : batch.packing.bytes > kRowsInCache ? kMostPanels
-                                                                 : kFewPanels;
+  const Pass pass(*this, batch, spec_.hidden);
   const std::int64_t parts_at_once =
-      std::max<std::int64_t>(1, most / (a_part + (trilinear ? 1 : 0)));
+      std::max<std::int64_t>(1, pass.panels / (a_part + (trilinear ? 1 : 0)));
   const std::int64_t num_panels = panels_for(spec_.width, width);
   panel::Product product;
   product.bias = panels_.up_bias;
@@ -228,9 +248,7 @@ void DotNetwork::up(const Batch& batch, std::int64_t first_part, std::int64_t en
   const Packing rows_out = middle_packing(spec_, dots_, batch.num_rows);
 
   /// Panels of parts [first, ...): those of the unit, then the linear ones.
-  std::array<const std::byte*, kMostPanels> panels{};
-  std::array<const std::byte*, kMostPanels> later{};
-  const auto list = [&](std::int64_t first, auto& out) {
+  const auto list = [&](std::int64_t first, Panels& out) {
     const std::int64_t last = std::min(first + parts_at_once, end_part);
     std::size_t count = 0;
     for (std::int64_t p = first * a_part; p < std::min(last * a_part, num_panels); ++p) {
@@ -241,76 +259,110 @@ void DotNetwork::up(const Batch& batch, std::int64_t first_part, std::int64_t en
     }
     return static_cast<std::int64_t>(count);
   };
+  Work work;
+  work.depth = spec_.hidden;
   for (std::int64_t first = first_part; first < end_part; first += parts_at_once) {
     const std::int64_t last = std::min(first + parts_at_once, end_part);
-    const std::int64_t count = list(first, panels);
-    later.fill(nullptr);
+    work.num_panels = list(first, work.panels);
+    work.later.fill(nullptr);
     if (last < end_part) {
-      list(last, later);
+      list(last, work.later);
     } else {
-      later[0] = next;
+      work.later = pass.begin(next, panel_stride(spec_.width, stored_));
     }
-    products(batch, {spec_.hidden, count, panels.data(), later.data(), stride});
-    const std::int64_t sums_stride = count * kColumns;
     const std::int64_t first_panel = first * a_part;
     const std::int64_t unit_panels = std::min(last * a_part, num_panels) - first_panel;
-    for (std::int64_t i = 0; i < unit_panels; ++i) {
-      float* sums = batch.sums + i * kColumns;
-      kernels_.finish(product, first_panel + i, batch.num_rows, sums, sums_stride);
-      const std::int64_t output = (first_panel + i) * width;
-      const std::int64_t valid = std::min(width, spec_.width - output);
-      const float* factor = nullptr;
-      if (trilinear)
-        factor = batch.sums + (unit_panels + i / a_part) * kColumns + i % a_part * width;
-      for (std::int64_t r = 0; r < batch.num_rows; ++r) {
-        float* row = sums + r * sums_stride;
-        for (std::int64_t c = 0; factor != nullptr && c < valid; ++c) {
-          row[c] *= factor[r * sums_stride + c];
-        }
-        store_middle(row, valid, element, middle + rows_out.at(r, output * element));
+    const auto expect = [&](std::int64_t first_row, std::int64_t rows) {
+      const std::int64_t at = first * kColumns * element;
+      for (std::int64_t r = first_row; r < first_row + rows; ++r) {
+        __builtin_prefetch(middle + rows_out.at(r, at), 1);
       }
-    }
-    const std::int64_t filled = spec_.width * element % 64;
-    if (last * kColumns < spec_.width || element != 2 || filled == 0) continue;
-    for (std::int64_t r = 0; r < batch.num_rows; ++r) {  // what is read past the last output
-      std::memset(middle + rows_out.at(r, spec_.width * element), 0,
-                  static_cast<std::size_t>(64 - filled));
-    }
+    };
+    products(
+        batch, pass, work, expect, [&](std::int64_t first_row, std::int64_t rows, float* all_sums) {
+          const std::int64_t panel_sums = pass.block_rows * kColumns;
+          for (std::int64_t i = 0; i < unit_panels; ++i) {
+            float* sums = all_sums + i * panel_sums;
+            kernels_.finish(product, first_panel + i, rows, sums);
+            const std::int64_t output = (first_panel + i) * width;
+            const std::int64_t valid = std::min(width, spec_.width - output);
+            if (trilinear) {
+              const float* factor =
+                  all_sums + (unit_panels + i / a_part) * panel_sums + i % a_part * width;
+              for (std::int64_t r = 0; r < rows; ++r) {
+                for (std::int64_t c = 0; c < valid; ++c) {
+                  sums[r * kColumns + c] *= factor[r * kColumns + c];
+                }
+              }
+            }
+            if (element == 2) {
+              dots_.pack_values(
+                  {sums, first_row, rows, valid, output * element, middle, rows_out.layout});
+              continue;
+            }
+            for (std::int64_t r = 0; r < rows; ++r) {
+              std::memcpy(middle + rows_out.at(first_row + r, output * element),
+                          sums + r * kColumns, static_cast<std::size_t>(valid) * sizeof(float));
+            }
+          }
+          const std::int64_t filled = spec_.width * element % 64;
+          if (last * kColumns < spec_.width || element != 2 || filled == 0) return;
+          for (std::int64_t r = first_row; r < first_row + rows;
+               ++r) {  // what is read past the last
+            std::memset(middle + rows_out.at(r, spec_.width * element), 0,
+                        static_cast<std::size_t>(64 - filled));
+          }
+        });
   }
 }
 
 void DotNetwork::down(const Batch& batch, std::int64_t first_part, std::int64_t end_part,
                       float* const* results, const std::byte* next) const {
   const std::int64_t stride = panel_stride(spec_.width, stored_);
-  const std::int64_t most = batch.num_rows <= dots_.rows_a_block ? 1
-                            : batch.packing.bytes > kRowsInCache ? kMostPanels
-                                                                 : kFewPanels;
+  const Pass pass(*this, batch, spec_.width);
   panel::Product product;
   product.bias = panels_.down_bias;
   product.outputs = spec_.hidden;
   product.finish = panel::Finish::kStore;
-  std::array<const std::byte*, kMostPanels> panels{};
-  std::array<const std::byte*, kMostPanels> later{};
-  for (std::int64_t first = first_part; first < end_part; first += most) {
-    const std::int64_t count = std::min(most, end_part - first);
-    for (std::int64_t i = 0; i < most; ++i) {
+  Work work;
+  work.depth = spec_.width;
+  for (std::int64_t first = first_part; first < end_part; first += pass.panels) {
+    const std::int64_t after = first + pass.panels;
+    work.num_panels = std::min(pass.panels, end_part - first);
+    work.later.fill(nullptr);
+    for (std::int64_t i = 0; i < pass.panels; ++i) {
       const auto at = static_cast<std::size_t>(i);
-      panels[at] = panels_.down + (first + i) * stride;
-      later[at] =
-          first + most + i < end_part ? panels_.down + (first + most + i) * stride : nullptr;
+      work.panels[at] = panels_.down + (first + i) * stride;
+      if (after + i < end_part) work.later[at] = panels_.down + (after + i) * stride;
     }
-    if (first + most >= end_part) later[0] = next;
-    products(batch, {spec_.width, count, panels.data(), later.data(), stride});
-    const std::int64_t sums_stride = count * kColumns;
-    const std::int64_t output = first * kColumns;
-    const auto valid =
-        static_cast<std::size_t>(std::min(count * kColumns, spec_.hidden - output)) * sizeof(float);
-    for (std::int64_t i = 0; product.bias != nullptr && i < count; ++i) {
-      kernels_.finish(product, first + i, batch.num_rows, batch.sums + i * kColumns, sums_stride);
-    }
-    for (std::int64_t r = 0; r < batch.num_rows; ++r) {
-      std::memcpy(results[r] + output, batch.sums + r * sums_stride, valid);
-    }
+    if (after >= end_part) work.later = pass.begin(next, panel_stride(spec_.hidden, stored_));
+    const auto expect = [&](std::int64_t first_row, std::int64_t rows) {
+      for (std::int64_t r = first_row; r < first_row + rows; ++r) {
+        const float* result = results[r] + first * kColumns;
+        for (std::int64_t c = 0; c < work.num_panels * kColumns; c += 16) {
+          __builtin_prefetch(result + c, 1);
+        }
+      }
+    };
+    products(
+        batch, pass, work, expect, [&](std::int64_t first_row, std::int64_t rows, float* sums) {
+          for (std::int64_t i = 0; product.bias != nullptr && i < work.num_panels; ++i) {
+            kernels_.finish(product, first + i, rows, sums + i * pass.block_rows * kColumns);
+          }
+          for (std::int64_t r = 0; r < rows; ++r) {
+            float* result = results[first_row + r];
+            const float* row = sums + r * kColumns;
+            for (std::int64_t i = 0; i < work.num_panels; ++i, row += pass.block_rows * kColumns) {
+              const std::int64_t output = (first + i) * kColumns;
+              const std::int64_t valid = std::min(kColumns, spec_.hidden - output);
+              if (valid == kColumns) {  // a size that compilers know
+                std::memcpy(result + output, row, kColumns * sizeof(float));
+              } else {
+                std::memcpy(result + output, row, static_cast<std::size_t>(valid) * sizeof(float));
+              }
+            }
+          }
+        });
   }
 }
 

@@ -46,6 +46,7 @@ class DotNetwork {
 
  private:
   struct Batch;
+  struct Pass;
   struct Work;
   /// The middle has far larger values than most of its own: in 8 bits with a scale for 128 of
   /// them it would cost more than everything else together.
@@ -54,7 +55,12 @@ class DotNetwork {
   [[nodiscard]] std::int64_t plane_bytes(std::int64_t depth) const;
   [[nodiscard]] std::int64_t packed_bytes(std::int64_t num_rows) const;
   [[nodiscard]] std::int64_t scratch_bytes(std::int64_t num_rows, bool middle_too) const;
-  void products(const Batch& batch, const Work& work) const;
+  /// For each block of rows calls expect(first row, rows) before its last products, to fetch what
+  /// will be written, and finish(first row, rows, sums) once its sums are complete.
+  /// sums: [panels][rows of a block][32]
+  template <class Expect, class Finish>
+  void products(const Batch& batch, const Pass& pass, const Work& work, const Expect& expect,
+                const Finish& finish) const;
   void up(const Batch& batch, std::int64_t first_part, std::int64_t end_part, std::byte* middle,
           const std::byte* next) const;
   void down(const Batch& batch, std::int64_t first_part, std::int64_t end_part,

@@ -16,7 +16,7 @@ struct Bytes {
   static void run(const Block& b, std::int64_t row, Streams ahead) {
     static_assert(kRows == 1);
     const std::int64_t groups = (b.depth + kGroup - 1) / kGroup;
-    float* out = b.sums + row * b.sums_stride;
+    float* out = b.sums + row * kColumns;
     const std::byte* panel = b.panel;
     for (std::int64_t g = 0; g < groups; ++g, panel += kGroupBytes) {
       ahead.fetch();

@@ -68,9 +68,9 @@ struct Kernels {
   void (*fill)(const Uniform& uniform) = nullptr;
   /// For sums that other kernels made, in place: adds the bias of the panel and, where the finish
   /// is kGated or kPlain, makes of them the unit's values, in the first columns.
-  /// @param sums  [num_rows][stride], 64-byte aligned; stride a multiple of 16
-  void (*finish)(const Product& product, std::int64_t panel, std::int64_t num_rows, float* sums,
-                 std::int64_t stride) = nullptr;
+  /// @param sums  [num_rows][32], 64-byte aligned
+  void (*finish)(const Product& product, std::int64_t panel, std::int64_t num_rows,
+                 float* sums) = nullptr;
   /// out = sum over rows, in order, of weight * row, every operation rounded once.
   void (*sum)(const float* const* rows, const float* weights, std::int64_t num_rows,
               std::int64_t width, float* out) = nullptr;

@@ -330,11 +330,10 @@ void run_panels(const Product& p) {
   return groups.count == 1 ? run_group<kStored>(p) : run_groups<kStored>(p, groups);
 }
 
-void finish_sums(const Product& p, std::int64_t panel, std::int64_t num_rows, float* sums,
-                 std::int64_t stride) {
+void finish_sums(const Product& p, std::int64_t panel, std::int64_t num_rows, float* sums) {
   const std::int64_t width = p.finish == Finish::kGated ? kHalf : kColumns;
-  for (std::int64_t r = 0; r < num_rows; ++r, sums += stride) {
-    if (p.bias != nullptr) add_bias(p.bias + panel * kColumns, 1, sums);
+  if (p.bias != nullptr) add_bias(p.bias + panel * kColumns, num_rows, sums);
+  for (std::int64_t r = 0; r < num_rows; ++r, sums += kColumns) {
     if (p.finish != Finish::kGated && p.finish != Finish::kPlain) continue;
     for (std::int64_t c = 0; c < width; c += Simd::kLanes) {
       const Float value = Simd::load(sums + c);
