@@ -20,7 +20,8 @@ struct Streams {
                                  std::int64_t steps) {
     part += b.part * parts;
     parts *= b.parts;
-    const std::int64_t lines = b.fetch == nullptr ? 0 : (b.fetch_bytes / kLine + kStreams - 1) / kStreams;
+    const std::int64_t lines =
+        b.fetch == nullptr ? 0 : (b.fetch_bytes / kLine + kStreams - 1) / kStreams;
     // Divisions in 32 bits, which take a fraction of the time of those in 64.
     const auto share = static_cast<std::int64_t>(static_cast<std::uint32_t>(lines + parts - 1) /
                                                  static_cast<std::uint32_t>(parts));
