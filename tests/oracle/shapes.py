@@ -10,7 +10,7 @@ def norms(p, width, *names):
 
 def ends(c, tied=False):
     """A tied table is small: a large one would have every token predict itself."""
-    wide = [("model.embed_tokens.weight", [c["vocab_size"], c["hidden_size"]], "wide", 0.4 if tied else 1.0)]
+    wide = [("model.embed_tokens.weight", [c["vocab_size"], c["hidden_size"]], "wide", 0.6 if tied else 1.0)]
     return wide, [("model.norm.weight", [c["hidden_size"]])] + (
         [] if tied else [("lm_head.weight", [c["vocab_size"], c["hidden_size"]], "", 2.0)])
 

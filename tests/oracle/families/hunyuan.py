@@ -71,5 +71,5 @@ CONFIG = {"architectures": ["HunYuanForCausalLM"], "model_type": "hunyuan", "att
           "vocab_size": 64, "tie_word_embeddings": True, "torch_dtype": "float32", "bos_token_id": 1,
           "eos_token_id": 2, "pad_token_id": 0}
 SOURCE = "Tencent-Hunyuan-Large modeling_hunyuan.py (copy: sunyanguomt/Tencent-Hunyuan-Large 1b47308f)"
-CASES = [Case("hunyuan-tiny", SOURCE, Hunyuan, CONFIG, tensors, 1,
+CASES = [Case("hunyuan-tiny", SOURCE, Hunyuan, CONFIG, tensors, 2,
          matters=(("rope_scaling.alpha", 1),))]

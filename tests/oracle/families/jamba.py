@@ -86,15 +86,15 @@ def tensors(c):
             out += shapes.heads(p + "self_attn.", c)
         else:
             m = p + "mamba."
-            out += [(m + "in_proj.weight", [2 * inner, hidden], "", 1.5),
+            out += [(m + "in_proj.weight", [2 * inner, hidden]),
                     (m + "conv1d.weight", [inner, 1, c["mamba_d_conv"]]),
-                    (m + "conv1d.bias", [inner]), (m + "x_proj.weight", [rank + 2 * n, inner]),
+                    (m + "conv1d.bias", [inner]), (m + "x_proj.weight", [rank + 2 * n, inner], "", 2.0),
                     (m + "dt_proj.weight", [inner, rank]), (m + "dt_proj.bias", [inner]),
-                    (m + "A_log", [inner, n], "wide", 0.7), (m + "D", [inner], "norm"),
+                    (m + "A_log", [inner, n], "wide", 0.4), (m + "D", [inner], "norm"),
                     (m + "out_proj.weight", [hidden, inner])]
             out += shapes.norms(m, rank, "dt_layernorm") + shapes.norms(m, n, "b_layernorm", "c_layernorm")
         f = p + "feed_forward."
-        out += (shapes.router(f + "router.weight", c["num_experts"], hidden)
+        out += ([(f + "router.weight", [c["num_experts"], hidden])]
                 + shapes.experts(f, c["num_experts"], hidden, width)
                 ) if routed(c, i) else shapes.gated(f, hidden, width)
     return out + [("model.final_layernorm.weight", [hidden]), ("lm_head.weight", [c["vocab_size"], hidden], "", 2.0)]
@@ -108,4 +108,4 @@ CONFIG = {"architectures": ["JambaForCausalLM"], "model_type": "jamba", "hidden_
           "rms_norm_eps": 1e-6, "sliding_window": None, "max_position_embeddings": 256, "vocab_size": 64,
           "tie_word_embeddings": False, "torch_dtype": "float32", "bos_token_id": 1, "eos_token_id": 2,
           "pad_token_id": 0}
-CASES = [Case("jamba-tiny", "huggingface/transformers 008f5c8c modeling_jamba.py", Jamba, CONFIG, tensors, 1)]
+CASES = [Case("jamba-tiny", "huggingface/transformers 008f5c8c modeling_jamba.py", Jamba, CONFIG, tensors, 7)]

@@ -27,11 +27,7 @@ class JetMoe(Decoder):
         """Every chosen expert has its queries and output; keys and values are one set for all."""
         p = f"model.layers.{i}.self_attention."
         into, out = self.w(p + "experts.input_linear.weight"), self.w(p + "experts.output_linear.weight")
-        logits = [self.linear(p + "experts.router.layer", row) for row in x]
-        routes = [self.chosen(z) for z in logits]
-        self.note(f"layer.{i}.attn_router_logits", logits)
-        self.note(f"layer.{i}.attn_topk_idx", [chosen for chosen, _ in routes])
-        self.note(f"layer.{i}.attn_topk_weight", [weights for _, weights in routes])
+        routes = [self.chosen(self.linear(p + "experts.router.layer", row)) for row in x]
         both = [self.linear(p + "kv_proj", row) for row in x]
         size = self.kv_heads * self.head
         k, v = ([split(row[cut], self.head) for row in both] for cut in (slice(size), slice(size, None)))
@@ -81,9 +77,9 @@ def tensors(c):
         a, m = p + "self_attention.", p + "mlp."
         out += shapes.norms(p, hidden, "input_layernorm", "post_attention_layernorm")
         out += shapes.router(a + "experts.router.layer.weight", count, hidden)
-        out += [(a + "experts.input_linear.weight", [count, size, hidden], "", shapes.PEAKED),
+        out += [(a + "experts.input_linear.weight", [count, size, hidden]),
                 (a + "experts.output_linear.weight", [count, hidden, size]), (a + "experts.bias", [hidden]),
-                (a + "kv_proj.weight", [2 * size, hidden], "", shapes.PEAKED)]
+                (a + "kv_proj.weight", [2 * size, hidden])]
         out += shapes.router(m + "router.layer.weight", count, hidden)
         out += [(m + "input_linear.weight", [count, 2 * width, hidden], "", 1.5),
                 (m + "output_linear.weight", [count, hidden, width]), (m + "bias", [hidden])]

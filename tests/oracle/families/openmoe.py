@@ -30,8 +30,6 @@ class OpenMoe(Decoder):
         p = f"model.layers.{i}."
         u = [self.norm(p + "pre_extra_mlp_layernorm", row) for row in h]
         y = [self.three_way(p + "extra_mlp.", row) for row in u]
-        self.note(f"layer.{i}.extra_mlp_in", u)
-        self.note(f"layer.{i}.extra_mlp_out", y)
         return [add(r, s) for r, s in zip(h, y)]
 
     def three_way(self, p, row):

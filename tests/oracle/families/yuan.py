@@ -87,5 +87,5 @@ CONFIG = {"architectures": ["YuanForCausalLM"], "model_type": "yuan", "hidden_ac
           "rms_norm_eps": 1e-6, "model_max_length": 256, "max_position_embeddings": 256, "vocab_size": 64,
           "tie_word_embeddings": True, "torch_dtype": "float32", "bos_token_id": 63, "eos_token_id": 63,
           "pad_token_id": 63}
-CASES = [Case("yuan-tiny", "IEIT-Yuan/Yuan2.0-M32 bb14520a yuan_moe_hf_model.py", Yuan, CONFIG, tensors, 5, avoid=(63,),
+CASES = [Case("yuan-tiny", "IEIT-Yuan/Yuan2.0-M32 bb14520a yuan_moe_hf_model.py", Yuan, CONFIG, tensors, 96, avoid=(63,),
          matters=(("moe_config.norm_topk_prob", False),))]
