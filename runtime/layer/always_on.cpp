@@ -15,31 +15,6 @@ namespace {
 /// Rows of a block: enough of them for the weights to be read once and used often.
 constexpr std::int64_t kBlock = 96;
 
-/// The network over tokens [first, end), in blocks that threads can share.
-/// @param out  [tokens, hidden]
-void run_network(const experts::PackedExpert& network, experts::MatrixView<const float> tokens,
-                 std::int64_t first, std::int64_t end, experts::Matrix& out, AlwaysOnWork& work,
-                 Workers& workers, std::vector<experts::AlignedBuffer>& scratch) {
-  const auto count = static_cast<std::size_t>(end - first);
-  work.rows.resize(count);
-  work.results.resize(count);
-  for (std::size_t t = 0; t < count; ++t) {
-    work.rows[t] = tokens.row(first + static_cast<std::int64_t>(t)).data();
-    work.results[t] = out.row(first + static_cast<std::int64_t>(t)).data();
-  }
-  if (workers.threads() == 1) return network.run(work.rows, {}, work.results, scratch[0]);
-  constexpr auto kRows = static_cast<std::size_t>(kBlock);
-  const auto block = [&](std::int64_t i, int thread) {
-    const std::size_t begin = static_cast<std::size_t>(i) * kRows;
-    const std::size_t rows = std::min(kRows, count - begin);
-    network.run(std::span(work.rows).subspan(begin, rows), {},
-                std::span(work.results).subspan(begin, rows),
-                scratch[static_cast<std::size_t>(thread)]);
-  };
-  // By reference: a std::function of what it captures would allocate.
-  workers.run(static_cast<std::int64_t>((count + kRows - 1) / kRows), std::ref(block));
-}
-
 /// a[t] += factor[t] * b[t]; no factors: 1.
 void add_rows(experts::MatrixView<float> a, experts::MatrixView<const float> b,
               std::span<const float> factors) {
@@ -126,6 +101,29 @@ std::int64_t AlwaysOn::bytes() const {
   for (const auto& network : shared_) sum += network.bytes();
   for (const auto& network : dense_) sum += network.bytes();
   return sum;
+}
+
+void run_network(const experts::PackedExpert& network, experts::MatrixView<const float> tokens,
+                 std::int64_t first, std::int64_t end, experts::Matrix& out, AlwaysOnWork& work,
+                 Workers& workers, std::vector<experts::AlignedBuffer>& scratch) {
+  const auto count = static_cast<std::size_t>(end - first);
+  work.rows.resize(count);
+  work.results.resize(count);
+  for (std::size_t t = 0; t < count; ++t) {
+    work.rows[t] = tokens.row(first + static_cast<std::int64_t>(t)).data();
+    work.results[t] = out.row(first + static_cast<std::int64_t>(t)).data();
+  }
+  if (workers.threads() == 1) return network.run(work.rows, {}, work.results, scratch[0]);
+  constexpr auto kRows = static_cast<std::size_t>(kBlock);
+  const auto block = [&](std::int64_t i, int thread) {
+    const std::size_t begin = static_cast<std::size_t>(i) * kRows;
+    const std::size_t rows = std::min(kRows, count - begin);
+    network.run(std::span(work.rows).subspan(begin, rows), {},
+                std::span(work.results).subspan(begin, rows),
+                scratch[static_cast<std::size_t>(thread)]);
+  };
+  // By reference: a std::function of what it captures would allocate.
+  workers.run(static_cast<std::int64_t>((count + kRows - 1) / kRows), std::ref(block));
 }
 
 void rms_norm_sum(experts::MatrixView<const float> a, experts::MatrixView<const float> b,

@@ -60,6 +60,12 @@ class AlwaysOn {
   std::vector<float> output_bias_;
 };
 
+/// One network over tokens [first, end), in blocks that threads share.
+/// @param out  [tokens, hidden]
+void run_network(const experts::PackedExpert& network, experts::MatrixView<const float> tokens,
+                 std::int64_t first, std::int64_t end, experts::Matrix& out, AlwaysOnWork& work,
+                 Workers& workers, std::vector<experts::AlignedBuffer>& scratch);
+
 /// y[t] = (a[t] + b[t]) / sqrt(mean((a[t] + b[t])^2) + 1e-6), sums in float64 in order: the norm
 /// between stacked blocks (no weight). b may be empty.
 void rms_norm_sum(experts::MatrixView<const float> a, experts::MatrixView<const float> b,

@@ -47,7 +47,8 @@ void refuse_strangers(const TensorSet& tensors, const FamilyLayout& layout,
 Checkpoint::Checkpoint(const std::filesystem::path& directory)
     : model_(read_model(directory)), tensors_(TensorSet::open_directory(directory)) {}
 
-std::unique_ptr<experts::WeightSource> Checkpoint::block(std::int64_t layer) const {
+std::unique_ptr<experts::WeightSource> Checkpoint::block(std::int64_t layer,
+                                                         std::set<std::string>* used) const {
   const std::vector<std::int64_t> layers = model_.moe_layers();
   if (std::ranges::find(layers, layer) == layers.end()) {
     std::string known;
@@ -56,9 +57,15 @@ std::unique_ptr<experts::WeightSource> Checkpoint::block(std::int64_t layer) con
                                 " has no experts, want one of" + known);
   }
   const std::string prefix = find_prefix(*tensors_, model_.family(), layer);
-  std::set<std::string> used;
-  auto source = block_weights(tensors_, model_, prefix, &used);
-  refuse_strangers(*tensors_, layout_of(model_.family()), prefix, used);
+  const FamilyLayout layout = layout_of(model_.family());
+  std::set<std::string> own;
+  auto source = block_weights(tensors_, model_, prefix, &own);
+  refuse_strangers(*tensors_, layout, prefix, own);
+  if (used == nullptr) return source;
+  used->merge(own);
+  for (const std::string& pattern : layout.training_only) {
+    used->insert(tensor_name(prefix, pattern, 0));
+  }
   return source;
 }
 

@@ -28,7 +28,10 @@ class Checkpoint {
   /// presence, type and shape before this returns.
   /// @throws std::invalid_argument  a layer without experts; a tensor that is missing, of another
   ///                                type or shape, or one too many: "FILE: tensor NAME: unexpected"
-  [[nodiscard]] std::unique_ptr<experts::WeightSource> block(std::int64_t layer) const;
+  /// @param used  if given, receives the name of every tensor of the block, training's included
+  [[nodiscard]] std::unique_ptr<experts::WeightSource> block(
+      std::int64_t layer, std::set<std::string>* used = nullptr) const;
+  [[nodiscard]] const std::shared_ptr<const TensorSet>& tensors() const { return tensors_; }
 
  private:
   Model model_;

@@ -5,26 +5,17 @@
 /// data-parallel (a sequence has one home rank), the MoE layers span all ranks.
 #include <cstdint>
 #include <memory>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "comm/group.hpp"
 #include "runtime/layer/moe_layer.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/transformer/mixer.hpp"
+#include "runtime/transformer/model_weights.hpp"
+#include "runtime/transformer/witness.hpp"
 
 namespace switchyard::runtime {
-
-/// Is shown what a pass computes on its way, for checks against references. Names are those of
-/// tests/golden/README.md: embed, attn_out, mlp_in, mlp_out, residual_mlp_out, hidden, final_norm.
-class Witness {
- public:
-  virtual ~Witness() = default;
-  /// @param layer  -1 outside layers
-  virtual void saw(std::int64_t layer, std::string_view what,
-                   experts::MatrixView<const float> rows) = 0;
-  virtual void routed(std::int64_t layer, const experts::Routing& routing) = 0;
-};
 
 struct TransformerOptions {
   LayerOptions layer;  ///< of the MoE layers; its isa also of everything else
@@ -37,11 +28,17 @@ class Transformer {
   /// @throws comm::CollectiveError  on every rank: a tensor that is missing or misshapen, a model
   ///                                that lacks what generation needs
   Transformer(comm::Group& group, const Checkpoint& checkpoint, const TransformerOptions& options);
+  /// The same from weights of any kind; they may go afterwards.
+  Transformer(comm::Group& group, ModelWeights& weights, const TransformerOptions& options);
   ~Transformer();
+  Transformer(Transformer&& other) noexcept;
+  Transformer& operator=(Transformer&& other) noexcept;
 
   /// A new sequence on this rank. Local.
   [[nodiscard]] std::int64_t begin(States& states) const;
   /// Rows after the final norm, [rows, hidden]. Collective: ranks without tokens enter with none.
+  /// The same bits for a row whatever else is in the batch, on however many ranks, and however its
+  /// sequence is cut into calls.
   /// @throws std::invalid_argument  an id outside the vocabulary (on this rank, before any message)
   [[nodiscard]] experts::Matrix forward(const Batch& batch, States& states,
                                         Witness* witness = nullptr);

@@ -24,9 +24,10 @@ struct GoldenResult {
   std::string name;
   std::string path;  ///< "p2p, avx512, float32": what computed it
   std::int64_t tokens = 0;
-  std::int64_t rows_out = 0;  ///< rows that crossed ranks on the way out
-  std::vector<GoldenError> errors;
+  std::int64_t rows_out = 0;          ///< rows that crossed ranks on the way out
+  std::vector<GoldenError> errors;    ///< first the output, router logits and combine weights
   std::vector<std::string> failures;  ///< one sentence each; empty: passed
+  std::string digest;                 ///< SHA-256 of a whole model's logits; a block: empty
   std::int64_t not_forward =
       0;  ///< tensors of the backward pass and the loss, which are not run here
   [[nodiscard]] double worst_over_limit() const;

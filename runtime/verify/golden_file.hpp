@@ -52,7 +52,6 @@ struct GoldenBlock {
 
 /// Golden files of a path, sorted: the file itself, or every .safetensors below a folder but those
 /// that are whole and of another kind (shards of checkpoints). A broken one is not skipped.
-/// @throws std::invalid_argument  a folder without any
 /// @throws std::system_error      no such path
 [[nodiscard]] std::vector<std::filesystem::path> golden_files(const std::filesystem::path& path);
 

@@ -211,8 +211,7 @@ TEST(GoldenFile, ATensorThatNobodyUsesIsListed) {
 TEST(GoldenFile, FoldersAreSearchedForFilesOfTheFormatAndBrokenOnesKept) {
   EXPECT_EQ(golden_files(golden()).size(), 28U) << "whole models have another format";
   EXPECT_EQ(golden_files(golden_case("olmoe")).size(), 1U);
-  EXPECT_THAT([] { static_cast<void>(golden_files(golden() / "models")); },
-              testing::ThrowsMessage<std::invalid_argument>(HasSubstr("no golden files")));
+  EXPECT_TRUE(golden_files(golden() / "models").empty());
   EXPECT_THROW(static_cast<void>(golden_files(golden() / "none")), std::system_error);
   const TempFolder folder;
   std::filesystem::create_directory(folder / "sub");
