@@ -105,13 +105,11 @@ void llama_moe(const ConfigReader& json, Message& m) {
   m.set_routed_experts(json.integer("num_experts", 16));
   m.set_top_k(json.integer("num_selects", 4));
   const std::int64_t width = json.integer("intermediate_size", 11008);
-  if (m.routed_experts() < 1 || width % m.routed_experts() != 0) {
+  const std::int64_t each = json.per_layer("size_experts", 0);  // null: equal parts
+  if (each == 0 && (m.routed_experts() < 1 || width % m.routed_experts() != 0)) {
     json.refuse("num_experts", "a divisor of intermediate_size " + std::to_string(width));
   }
-  m.set_moe_intermediate_size(width / m.routed_experts());
-  if (json.has("size_experts") && !json.is_null("size_experts")) {
-    json.refuse("size_experts", "null: experts of one width");
-  }
+  m.set_moe_intermediate_size(each > 0 ? each : width / m.routed_experts());
   const std::string network = json.text("gate_network", "mlp");
   if (network == "mlp") {
     m.set_logits(v1::Logits::mlp_tanh);

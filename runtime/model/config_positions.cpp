@@ -35,11 +35,10 @@ void read_longrope(const ConfigReader& scaling, Message& m) {
   for (const double factor : scaling.reals("long_factor")) m.add_rope_long_factors(factor);
   // Phi-3.5-MoE names the factor of cos and sin itself, once for each kind of context.
   const double short_mscale = scaling.real("short_mscale", 0);
-  if (scaling.real("long_mscale", short_mscale) != short_mscale) {
-    scaling.refuse("long_mscale", "the value of short_mscale");
-  }
   const double factor = scaling.real("attention_factor", short_mscale);
   if (factor > 0) m.set_rope_attention_factor(factor);
+  const double long_mscale = scaling.real("long_mscale", short_mscale);
+  if (long_mscale != short_mscale) m.set_rope_long_attention_factor(long_mscale);
 }
 
 /// Hunyuan: with alpha, a larger base from the beginning on; without, one that follows the length

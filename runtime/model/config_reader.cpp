@@ -107,12 +107,19 @@ std::int64_t ConfigReader::integer(const std::string& key) const {
 
 std::int64_t ConfigReader::per_layer(const std::string& key, std::int64_t missing) const {
   if (!is_list(key)) return integer(key, missing);
-  const std::vector<std::int64_t> layers = integers(key);
-  if (layers.empty()) return missing;
-  for (const std::int64_t layer : layers) {
-    if (layer != layers.front()) refuse(key, "the same in every layer");
-  }
-  return layers.front();
+  std::optional<std::int64_t> first;
+  const auto visit = [&](const nlohmann::json& value, const auto& self) -> void {
+    if (value.is_array()) {
+      for (const auto& element : value) self(element, self);
+      return;
+    }
+    const std::optional<std::int64_t> number = whole(value);
+    if (!number) refuse(key, "a list of whole numbers");
+    if (first && *first != *number) refuse(key, "the same in every layer");
+    first = number;
+  };
+  visit(*object_->find(key), visit);
+  return first.value_or(missing);
 }
 
 double ConfigReader::real(const std::string& key, double missing) const {

@@ -30,7 +30,7 @@ class ConfigReader {
   [[nodiscard]] std::int64_t integer(const std::string& key, std::int64_t missing) const;
   /// A key that this family cannot do without.
   [[nodiscard]] std::int64_t integer(const std::string& key) const;
-  /// A number, or a list with one a layer whose elements are all equal.
+  /// A number, or a list with one a layer (or a list of them) that are all equal.
   [[nodiscard]] std::int64_t per_layer(const std::string& key, std::int64_t missing) const;
   [[nodiscard]] double real(const std::string& key, double missing) const;
   [[nodiscard]] bool flag(const std::string& key, bool missing) const;

@@ -160,6 +160,7 @@ Rotary::Rotary(const Model& model, std::int64_t head_dim) {
   }
   interleaved_ = m.rope() == v1::Rope::interleaved;
   factor_ = factor_of(m);
+  long_factor_ = m.has_rope_long_attention_factor() ? m.rope_long_attention_factor() : factor_;
   original_context_ = m.rope_original_context();
   frequencies_.push_back(plain_frequencies(require(m.rope_theta(), "rope_theta"), dim / 2));
   std::vector<double>& frequencies = frequencies_.front();
@@ -194,10 +195,11 @@ Rotary Rotary::of_indexer(const Model& model) {
 void Rotary::angles(std::int64_t position, std::int64_t set, std::span<float> cos,
                     std::span<float> sin) const {
   const std::vector<double>& frequencies = frequencies_[static_cast<std::size_t>(set)];
+  const double factor = attention_factor(set);
   for (std::size_t i = 0; i < frequencies.size(); ++i) {
     const SinCos turned = sin_cos(static_cast<double>(position) * frequencies[i]);
-    cos[i] = static_cast<float>(turned.cos * factor_);
-    sin[i] = static_cast<float>(turned.sin * factor_);
+    cos[i] = static_cast<float>(turned.cos * factor);
+    sin[i] = static_cast<float>(turned.sin * factor);
   }
 }
 

@@ -51,11 +51,15 @@ class Rotary {
   [[nodiscard]] std::span<const double> frequencies(std::int64_t set = 0) const {
     return frequencies_[static_cast<std::size_t>(set)];
   }
-  [[nodiscard]] double attention_factor() const { return factor_; }
+  /// What cosines and sines are multiplied by.
+  [[nodiscard]] double attention_factor(std::int64_t set = 0) const {
+    return set == 0 ? factor_ : long_factor_;
+  }
 
  private:
   bool interleaved_ = false;
   double factor_ = 1;
+  double long_factor_ = 1;  ///< of set 1
   std::int64_t original_context_ = 0;
   std::vector<std::vector<double>> frequencies_;  ///< [sets][pairs]
 };

@@ -30,6 +30,7 @@ const std::set<std::string>& not_in_any_config() {
                                            "released",
                                            "affiliation",
                                            "source",
+                                           "corrections",
                                            "notes",
                                            "total_params_published",
                                            "active_params_published",
