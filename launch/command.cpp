@@ -39,9 +39,17 @@ Syntax Command::syntax() const {
 }
 
 std::vector<Command> commands() {
-  return {run_command(),       verify_golden_command(),  verify_laws_command(),
-          bench_ffn_command(), bench_exchange_command(), bench_layer_command(),
-          models_command(),    models_show_command(),    plan_command(),
+  return {run_command(),
+          generate_command(),
+          eval_command(),
+          verify_golden_command(),
+          verify_laws_command(),
+          bench_ffn_command(),
+          bench_exchange_command(),
+          bench_layer_command(),
+          models_command(),
+          models_show_command(),
+          plan_command(),
           doctor_command()};
 }
 }  // namespace switchyard::launch

@@ -6,6 +6,8 @@
 
 namespace switchyard::launch {
 [[nodiscard]] Command run_command();
+[[nodiscard]] Command generate_command();
+[[nodiscard]] Command eval_command();
 [[nodiscard]] Command verify_golden_command();
 [[nodiscard]] Command verify_laws_command();
 [[nodiscard]] Command bench_ffn_command();

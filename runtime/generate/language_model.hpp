@@ -4,7 +4,7 @@
 /// What generating and scoring ask of a whole model, so that their loops can be tried on one whose
 /// answers are known. Collective, as Transformer is.
 #include <cstdint>
-#include <memory>
+#include <utility>
 
 #include "experts/tensor.hpp"
 #include "runtime/transformer/batch.hpp"
@@ -24,5 +24,26 @@ class LanguageModel {
   [[nodiscard]] virtual experts::Matrix forward(const Batch& batch, Witness* witness) = 0;
   /// [rows, vocabulary]. Local.
   [[nodiscard]] virtual experts::Matrix logits(experts::MatrixView<const float> rows) const = 0;
+};
+
+/// A Transformer with the states of this rank's sequences.
+class TransformerModel final : public LanguageModel {
+ public:
+  explicit TransformerModel(Transformer transformer) : transformer_(std::move(transformer)) {}
+  [[nodiscard]] std::int64_t vocabulary() const override;
+  [[nodiscard]] std::int64_t max_context() const override;
+  [[nodiscard]] std::int64_t begin() override { return transformer_.begin(states_); }
+  void end(std::int64_t sequence) override { states_.remove(sequence); }
+  [[nodiscard]] experts::Matrix forward(const Batch& batch, Witness* witness) override {
+    return transformer_.forward(batch, states_, witness);
+  }
+  [[nodiscard]] experts::Matrix logits(experts::MatrixView<const float> rows) const override {
+    return transformer_.logits(rows);
+  }
+  [[nodiscard]] const Transformer& transformer() const { return transformer_; }
+
+ private:
+  Transformer transformer_;
+  States states_;
 };
 }  // namespace switchyard::runtime

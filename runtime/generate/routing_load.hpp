@@ -15,12 +15,12 @@ namespace switchyard::runtime {
 /// One MoE layer, all ranks together.
 struct LayerLoad {
   std::int64_t layer = 0;
-  std::int64_t slots = 0;          ///< (token, expert) pairs
-  std::int64_t dropped = 0;        ///< of these, by a capacity rule
-  std::int64_t most = 0;           ///< slots of the busiest expert
-  std::int64_t busiest = 0;        ///< which that is; the lowest of equals
-  std::int64_t unused = 0;         ///< experts without a slot
-  double balancedness = 1;         ///< mean over most
+  std::int64_t slots = 0;               ///< (token, expert) pairs
+  std::int64_t dropped = 0;             ///< of these, by a capacity rule
+  std::int64_t most = 0;                ///< slots of the busiest expert
+  std::int64_t busiest = 0;             ///< which that is; the lowest of equals
+  std::int64_t unused = 0;              ///< experts without a slot
+  double balancedness = 1;              ///< mean over most
   std::vector<std::int64_t> load = {};  ///< [experts]
 };
 

@@ -14,11 +14,18 @@ bool is_there(const std::filesystem::path& file) {
   return std::filesystem::exists(file, error);
 }
 
-std::filesystem::path file_of(const std::filesystem::path& folder, const std::string& choice) {
-  if (choice != "auto") return choice;
+/// Empty: none.
+std::filesystem::path found_in(const std::filesystem::path& folder) {
   for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
     if (is_there(folder / name)) return folder / name;
   }
+  return {};
+}
+
+std::filesystem::path file_of(const std::filesystem::path& folder, const std::string& choice) {
+  if (choice != "auto") return choice;
+  const std::filesystem::path found = found_in(folder);
+  if (!found.empty()) return found;
   throw std::invalid_argument("tokenizer: got neither tokenizer.json nor tokenizer.model in " +
                               folder.string() +
                               ", want one of them, or --tokenizer FILE|bytes; --prompt-ids and "
@@ -53,6 +60,10 @@ void read_config(const std::filesystem::path& file, TextRules& rules) {
   }
 }
 }  // namespace
+
+bool has_tokenizer(const std::filesystem::path& folder) {
+  return !found_in(folder).empty();
+}
 
 TextRules open_tokenizer(const std::filesystem::path& folder, const std::string& choice) {
   TextRules rules;

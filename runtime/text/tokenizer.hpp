@@ -57,6 +57,9 @@ struct TextRules {
   std::optional<std::int64_t> eos;  ///< that ends one
 };
 
+/// Whether the folder has tokenizer.json or tokenizer.model.
+[[nodiscard]] bool has_tokenizer(const std::filesystem::path& folder);
+
 /// The tokenizer of a checkpoint folder.
 /// @param choice  "auto": tokenizer.json, else tokenizer.model of the folder; "bytes"; or a file,
 ///                whose name ends in .json or .model

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// What `generate` and `eval` have in common: a checkpoint as a whole model, and its tokenizer.
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launch/command.hpp"
+#include "runtime/generate/generate.hpp"
+#include "runtime/generate/language_model.hpp"
+#include "runtime/generate/routing_load.hpp"
+#include "runtime/model/checkpoint.hpp"
+#include "runtime/text/tokenizer.hpp"
+
+namespace switchyard::launch {
+
+/// --checkpoint, --tokenizer, --routing-stats, and those of layer_options and math_options.
+[[nodiscard]] std::vector<Option> whole_model_options();
+/// Before the ranks talk: the model's digest. @throws std::invalid_argument  no --checkpoint
+[[nodiscard]] std::vector<comm::Field> prepare_whole_model(const Options& options);
+
+/// The model over all ranks. Collective.
+struct WholeModel {
+  explicit WholeModel(Context& context);
+  runtime::Checkpoint checkpoint;
+  runtime::LayerOptions layer;
+  std::unique_ptr<runtime::TransformerModel> model;
+  double load_s = 0;                           ///< slowest rank
+  double weight_bytes = 0;                     ///< largest rank
+  [[nodiscard]] std::string describe() const;  ///< "mixtral, 2 layers"
+};
+
+/// The checkpoint's tokenizer. For ids alone (`needed` false) there may be none: nothing then.
+[[nodiscard]] std::optional<runtime::TextRules> tokenizer_of(const Options& options, bool needed);
+
+void print_row(std::ostream& out, std::string name, const std::string& value);
+[[nodiscard]] std::string fixed(double value, int digits);
+
+/// Model, ranks, kernels and weights: the rows and keys that both commands begin with.
+void print_whole(const WholeModel& whole, int ranks, std::ostream& out);
+[[nodiscard]] nlohmann::ordered_json whole_json(const WholeModel& whole);
+/// --routing-stats: a line a layer.
+void print_routing(const std::vector<runtime::LayerLoad>& layers, std::ostream& out);
+[[nodiscard]] nlohmann::ordered_json routing_json(const std::vector<runtime::LayerLoad>& layers);
+}  // namespace switchyard::launch
