@@ -50,6 +50,7 @@ std::vector<Command> commands() {
           models_command(),
           models_show_command(),
           plan_command(),
+          quantize_command(),
           doctor_command()};
 }
 }  // namespace switchyard::launch

@@ -16,5 +16,6 @@ namespace switchyard::launch {
 [[nodiscard]] Command models_command();
 [[nodiscard]] Command models_show_command();
 [[nodiscard]] Command plan_command();
+[[nodiscard]] Command quantize_command();
 [[nodiscard]] Command doctor_command();
 }  // namespace switchyard::launch

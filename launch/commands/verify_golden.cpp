@@ -96,7 +96,8 @@ runtime::GoldenResult check_block(Context& context, const std::filesystem::path&
   std::optional<runtime::GoldenBlock> block;
   runtime::together(context.group(), [&] { block.emplace(runtime::read_golden(file)); });
   const std::string stored = context.options.text("weights");
-  layer.stored = stored == "auto" ? block->weights->expert(0).up.type : experts::dtype_from(stored);
+  layer.stored = stored == "auto" ? experts::PackedExpert::own_type(block->weights->expert(0))
+                                  : experts::dtype_from(stored);
   return runtime::check_golden(context.group(), *block, layer, context.options.text("placement"));
 }
 
@@ -110,9 +111,9 @@ runtime::GoldenResult check_model(Context& context, const std::filesystem::path&
     const auto& checkpoint = golden->checkpoint;
     const std::string stored = context.options.text("weights");
     options.layer.stored =
-        stored == "auto"
-            ? checkpoint.block(checkpoint.model().moe_layers().at(0))->expert(0).up.type
-            : experts::dtype_from(stored);
+        stored == "auto" ? experts::PackedExpert::own_type(
+                               checkpoint.block(checkpoint.model().moe_layers().at(0))->expert(0))
+                         : experts::dtype_from(stored);
   });
   return runtime::check_golden_model(context.group(), *golden, options);
 }

@@ -31,6 +31,25 @@ Model read_model(const std::filesystem::path& directory) {
   }
 }
 
+/// Of "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}.
+ScaleBlocks read_blocks(const std::filesystem::path& directory) {
+  const auto file = directory / "config.json";
+  const auto config = parse_checked(read_text(file, kMaxConfigBytes), file.string());
+  ScaleBlocks blocks;
+  const auto quantised = config.find("quantization_config");
+  if (quantised == config.end() || !quantised->is_object()) return blocks;
+  const auto size = quantised->find("weight_block_size");
+  if (size == quantised->end() || size->is_null()) return blocks;
+  const bool pair = size->is_array() && size->size() == 2 && (*size)[0].is_number_unsigned() &&
+                    (*size)[1].is_number_unsigned();
+  if (pair) blocks = {(*size)[0].get<std::int64_t>(), (*size)[1].get<std::int64_t>()};
+  constexpr std::int64_t kMost = std::int64_t{1} << 30U;
+  const auto good = [](std::int64_t extent) { return extent >= 1 && extent <= kMost; };
+  if (pair && good(blocks.out) && good(blocks.in)) return blocks;
+  throw std::invalid_argument(file.string() + ": weight_block_size, got " + shown(size->dump()) +
+                              ", want two numbers from 1, as [128, 128]");
+}
+
 /// Refuses what stands among a block's tensors and is none of them: a ninth expert of eight, a
 /// scale of a quantised weight.
 void refuse_strangers(const TensorSet& tensors, const FamilyLayout& layout,
@@ -45,7 +64,9 @@ void refuse_strangers(const TensorSet& tensors, const FamilyLayout& layout,
 }  // namespace
 
 Checkpoint::Checkpoint(const std::filesystem::path& directory)
-    : model_(read_model(directory)), tensors_(TensorSet::open_directory(directory)) {}
+    : model_(read_model(directory)),
+      blocks_(read_blocks(directory)),
+      tensors_(TensorSet::open_directory(directory)) {}
 
 std::unique_ptr<experts::WeightSource> Checkpoint::block(std::int64_t layer,
                                                          std::set<std::string>* used) const {
@@ -59,7 +80,7 @@ std::unique_ptr<experts::WeightSource> Checkpoint::block(std::int64_t layer,
   const std::string prefix = find_prefix(*tensors_, model_.family(), layer);
   const FamilyLayout layout = layout_of(model_.family());
   std::set<std::string> own;
-  auto source = block_weights(tensors_, model_, prefix, &own);
+  auto source = block_weights(tensors_, model_, prefix, &own, blocks_);
   refuse_strangers(*tensors_, layout, prefix, own);
   if (used == nullptr) return source;
   used->merge(own);
@@ -71,8 +92,10 @@ std::unique_ptr<experts::WeightSource> Checkpoint::block(std::int64_t layer,
 
 std::unique_ptr<experts::WeightSource> block_weights(std::shared_ptr<const TensorSet> tensors,
                                                      const Model& model, const std::string& prefix,
-                                                     std::set<std::string>* used) {
-  const BlockPlace place{.family = model.family(), .prefix = prefix, .router = {}};
+                                                     std::set<std::string>* used,
+                                                     const ScaleBlocks& blocks) {
+  const BlockPlace place{
+      .family = model.family(), .prefix = prefix, .router = {}, .blocks = blocks};
   return block_source(std::move(tensors), place, model.block(), model.router_bias(),
                       model.selection_bias(), used);
 }

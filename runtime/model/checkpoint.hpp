@@ -13,6 +13,7 @@
 #include "experts/weights.hpp"
 #include "runtime/model/model.hpp"
 #include "runtime/model/safetensors.hpp"
+#include "runtime/model/stored_matrix.hpp"
 
 namespace switchyard::runtime {
 
@@ -24,6 +25,7 @@ class Checkpoint {
   explicit Checkpoint(const std::filesystem::path& directory);
 
   [[nodiscard]] const Model& model() const { return model_; }
+  [[nodiscard]] const ScaleBlocks& blocks() const { return blocks_; }  ///< of F8_E4M3
   /// The MoE block of layer `layer` (a number of Model::moe_layers()). Every tensor is checked for
   /// presence, type and shape before this returns.
   /// @throws std::invalid_argument  a layer without experts; a tensor that is missing, of another
@@ -35,6 +37,7 @@ class Checkpoint {
 
  private:
   Model model_;
+  ScaleBlocks blocks_;  ///< of F8_E4M3
   std::shared_ptr<const TensorSet> tensors_;
 };
 
@@ -45,5 +48,5 @@ class Checkpoint {
 /// @throws std::invalid_argument  "tensor model.layers.0.mlp.gate.weight: missing in FILE"
 [[nodiscard]] std::unique_ptr<experts::WeightSource> block_weights(
     std::shared_ptr<const TensorSet> tensors, const Model& model, const std::string& prefix,
-    std::set<std::string>* used);
+    std::set<std::string>* used, const ScaleBlocks& blocks = {});
 }  // namespace switchyard::runtime

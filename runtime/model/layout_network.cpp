@@ -4,8 +4,6 @@
 #include <exception>
 #include <stdexcept>
 
-#include "runtime/model/mxfp4.hpp"
-
 namespace switchyard::runtime {
 namespace {
 
@@ -24,6 +22,8 @@ WeightView half_of(const WeightView& both, Halves halves, bool gate) {
     offset = first ? 0 : half.out * both.out_stride;
   }
   half.data = static_cast<const std::byte*>(both.data) + experts::bytes_of(both.type, offset);
+  half.scales.out_step = halves == Halves::kInterleaved ? 2 : 1;
+  half.scales.out_first = first ? 0 : halves == Halves::kInterleaved ? 1 : half.out;
   return half;
 }
 
@@ -47,8 +47,13 @@ bool fits_unit(const NetworkForm& form, experts::Unit unit) {
 
 NetworkReader::NetworkReader(std::shared_ptr<const TensorSet> tensors, std::string prefix,
                              const std::vector<NetworkForm>& forms, const experts::ExpertSpec& spec,
-                             std::int64_t networks, std::set<std::string>& used)
-    : tensors_(std::move(tensors)), prefix_(std::move(prefix)), spec_(spec), networks_(networks) {
+                             std::int64_t networks, const ScaleBlocks& blocks,
+                             std::set<std::string>& used)
+    : tensors_(std::move(tensors)),
+      prefix_(std::move(prefix)),
+      spec_(spec),
+      networks_(networks),
+      blocks_(blocks) {
   std::vector<NetworkForm> candidates;
   for (const NetworkForm& form : forms) {
     if (fits_unit(form, spec.unit)) candidates.push_back(form);
@@ -80,18 +85,10 @@ void NetworkReader::add_matrix(std::vector<Part>& parts, const std::string& patt
   std::vector<std::int64_t> shape = {linear ? out : in, linear ? in : out};
   if (form_.stack == Stack::kTensor) shape.insert(shape.begin(), networks_);
   if (form_.stack == Stack::kRows) shape.front() *= networks_;
-  if (form_.blocks.empty()) {
-    parts.push_back({pattern, "", shape});
-    return;
-  }
-  if (in % kMxfp4Block != 0) {
-    throw std::invalid_argument(tensors_->where() + ": " + pattern + form_.blocks +
-                                ": inputs, got " + std::to_string(in) + ", want a multiple of 32");
-  }
-  shape.back() /= kMxfp4Block;
-  parts.push_back({pattern + form_.scales, "U8", shape});
-  shape.push_back(kMxfp4BlockBytes);
-  parts.push_back({pattern + form_.blocks, "U8", shape});
+  parts.push_back({.pattern = pattern,
+                   .shape = shape,
+                   .matrix = true,
+                   .codes = linear && form_.stack != Stack::kRows});
 }
 
 std::vector<NetworkReader::Part> NetworkReader::parts() const {
@@ -110,7 +107,7 @@ std::vector<NetworkReader::Part> NetworkReader::parts() const {
   const auto add_bias = [&](const std::string& pattern, std::int64_t count) {
     std::vector<std::int64_t> shape = {count};
     if (form_.stack != Stack::kNone) shape.insert(shape.begin(), networks_);
-    parts.push_back({bias_pattern(pattern), "", shape});
+    parts.push_back({bias_pattern(pattern), shape, false, false});
   };
   if (has_gate) add_bias(form_.gate, gate_width);
   if (!is_fused) add_bias(form_.up, spec_.width);
@@ -118,18 +115,41 @@ std::vector<NetworkReader::Part> NetworkReader::parts() const {
   return parts;
 }
 
+Mxfp4Names NetworkReader::packed_names() const {
+  return form_.blocks.empty() ? Mxfp4Names{} : Mxfp4Names{form_.blocks, form_.scales};
+}
+
+StoredMatrix NetworkReader::find(const std::string& pattern, std::int64_t network) const {
+  return find_matrix(*tensors_, tensor_name(prefix_, pattern, network), packed_names());
+}
+
 std::set<std::string> NetworkReader::names() const {
   std::set<std::string> names;
   const std::int64_t copies = form_.stack == Stack::kNone ? networks_ : 1;
   for (const Part& part : parts()) {
-    for (std::int64_t i = 0; i < copies; ++i) names.insert(tensor_name(prefix_, part.pattern, i));
+    for (std::int64_t i = 0; i < copies; ++i) {
+      if (!part.matrix) {
+        names.insert(tensor_name(prefix_, part.pattern, i));
+        continue;
+      }
+      const StoredMatrix found = find(part.pattern, i);
+      names.insert(found.name);
+      if (found.scales != nullptr) names.insert(found.scales_name);
+    }
   }
   return names;
 }
 
 bool NetworkReader::is_there() const {
-  for (const std::string& name : names()) {
-    if (tensors_->find(name) != nullptr) return true;
+  const std::int64_t copies = form_.stack == Stack::kNone ? networks_ : 1;
+  for (const Part& part : parts()) {
+    for (std::int64_t i = 0; i < copies; ++i) {
+      const std::string name = tensor_name(prefix_, part.pattern, i);
+      const bool codes = part.matrix && part.codes && has_matrix(*tensors_, name, packed_names());
+      if (codes || tensors_->find(name) != nullptr) {
+        return true;
+      }
+    }
   }
   return false;
 }
@@ -139,13 +159,14 @@ void NetworkReader::check() const {
   for (const Part& part : parts()) {
     for (std::int64_t i = 0; i < copies; ++i) {
       const std::string name = tensor_name(prefix_, part.pattern, i);
-      const Tensor& tensor = tensors_->at(name);
-      if (part.dtype.empty()) {
-        require_float(tensor, name);
-      } else {
-        require_dtype(tensor, name, part.dtype);
+      if (!part.matrix) {
+        require_float(tensors_->at(name), name);
+        require_shape(tensors_->at(name), name, part.shape);
+        continue;
       }
-      require_shape(tensor, name, part.shape);
+      const StoredMatrix found = find(part.pattern, i);
+      if (found.scales != nullptr && !part.codes) require_float(*found.tensor, found.name);
+      require_shapes(found, part.shape, blocks_);
     }
   }
 }
@@ -156,39 +177,17 @@ const Tensor& NetworkReader::tensor(const std::string& pattern, std::int64_t net
 
 WeightView NetworkReader::matrix(Storage& storage, const std::string& pattern, Order order,
                                  std::int64_t out, std::int64_t in, std::int64_t network) const {
-  WeightView view{.out = out, .in = in, .out_stride = in, .in_stride = 1};
-  if (!form_.blocks.empty()) {
-    view.data = unpack(storage, pattern, out, in, network);
-    view.type = experts::DType::kBfloat16;
-    return view;
-  }
-  if (order == Order::kMatmul) {
-    view.out_stride = 1;
-    view.in_stride = out;
-  }
-  const std::int64_t first = form_.stack == Stack::kNone ? 0 : network * out * in;
-  const Numbers numbers = storage.place(tensor(pattern, network), first, out * in);
-  view.data = numbers.data;
-  view.type = numbers.type;
-  return view;
-}
-
-const void* NetworkReader::unpack(Storage& storage, const std::string& pattern, std::int64_t out,
-                                  std::int64_t in, std::int64_t network) const {
-  const auto num_blocks = static_cast<std::size_t>(out * in / kMxfp4Block);
-  const std::size_t first = static_cast<std::size_t>(network) * num_blocks;
-  const Tensor& blocks = tensor(pattern + form_.blocks, network);
-  const Tensor& scales = tensor(pattern + form_.scales, network);
-  const auto values = storage.room(out * in);
-  try {
-    decode_mxfp4(blocks.data.subspan(first * kMxfp4BlockBytes, num_blocks * kMxfp4BlockBytes),
-                 scales.data.subspan(first, num_blocks), values);
-  } catch (const std::invalid_argument& problem) {
-    throw std::invalid_argument(scales.file + ": tensor " +
-                                tensor_name(prefix_, pattern + form_.scales, network) +
-                                ", expert " + std::to_string(network) + ": " + problem.what());
-  }
-  return values.data();
+  const StoredMatrix found = find(pattern, network);
+  const std::int64_t index = form_.stack == Stack::kNone ? 0 : network;
+  if (found.scales != nullptr) return scaled_view(storage, found, out, in, index, blocks_);
+  const bool linear = order == Order::kLinear;
+  const Numbers numbers = storage.place(*found.tensor, index * out * in, out * in);
+  return {.data = numbers.data,
+          .type = numbers.type,
+          .out = out,
+          .in = in,
+          .out_stride = linear ? in : 1,
+          .in_stride = linear ? 1 : out};
 }
 
 std::vector<float> NetworkReader::bias(const std::string& pattern, std::int64_t count,

@@ -11,6 +11,7 @@
 
 #include "experts/weights.hpp"
 #include "runtime/model/layout.hpp"
+#include "runtime/model/stored_matrix.hpp"
 #include "runtime/model/tensor_views.hpp"
 
 namespace switchyard::runtime {
@@ -21,22 +22,24 @@ class NetworkReader {
   /// @param prefix    of the block
   /// @param forms     what the family may use, at least one
   /// @param networks  how many: experts of the block, or 1
+  /// @param blocks    of F8_E4M3
   /// @param used      receives the names
   /// @throws std::invalid_argument  naming file and tensor
   NetworkReader(std::shared_ptr<const TensorSet> tensors, std::string prefix,
                 const std::vector<NetworkForm>& forms, const experts::ExpertSpec& spec,
-                std::int64_t networks, std::set<std::string>& used);
+                std::int64_t networks, const ScaleBlocks& blocks, std::set<std::string>& used);
 
   /// Views (or, for types that cannot be used in place, copies) of one network.
-  /// @throws std::invalid_argument  "expert 9, want 0 to 7"; MXFP4 scales beyond bfloat16
+  /// @throws std::invalid_argument  "expert 9, want 0 to 7"; codes or scales that are no numbers
   [[nodiscard]] experts::ExpertTensors read(std::int64_t network) const;
 
  private:
   /// A tensor that the form needs: its pattern, and what it must be.
   struct Part {
     std::string pattern;
-    std::string dtype;  ///< empty: any float
     std::vector<std::int64_t> shape;
+    bool matrix = true;  ///< a vector of numbers otherwise
+    bool codes = true;   ///< whether codes with scales can lie so
   };
   [[nodiscard]] std::vector<Part> parts() const;
   void add_matrix(std::vector<Part>& parts, const std::string& pattern, Order order,
@@ -48,8 +51,8 @@ class NetworkReader {
   [[nodiscard]] experts::WeightView matrix(Storage& storage, const std::string& pattern,
                                            Order order, std::int64_t out, std::int64_t in,
                                            std::int64_t network) const;
-  [[nodiscard]] const void* unpack(Storage& storage, const std::string& pattern, std::int64_t out,
-                                   std::int64_t in, std::int64_t network) const;
+  [[nodiscard]] StoredMatrix find(const std::string& pattern, std::int64_t network) const;
+  [[nodiscard]] Mxfp4Names packed_names() const;
   [[nodiscard]] std::vector<float> bias(const std::string& pattern, std::int64_t count,
                                         std::int64_t network) const;
 
@@ -58,5 +61,6 @@ class NetworkReader {
   NetworkForm form_;
   experts::ExpertSpec spec_;
   std::int64_t networks_ = 0;
+  ScaleBlocks blocks_;
 };
 }  // namespace switchyard::runtime

@@ -91,7 +91,7 @@ class BlockSource final : public experts::WeightSource {
     const auto reader = [&](const std::vector<NetworkForm>& forms, const char* what,
                             const experts::ExpertSpec& of, std::int64_t networks) {
       if (forms.empty()) refuse(what);
-      return NetworkReader(tensors_, place_.prefix, forms, of, networks, used);
+      return NetworkReader(tensors_, place_.prefix, forms, of, networks, place_.blocks, used);
     };
     experts_.emplace(reader(layout_.experts, "experts", spec.expert, spec.router.experts));
     if (spec.shared) shared_.emplace(reader(layout_.shared, "shared expert", *spec.shared, 1));

@@ -8,14 +8,16 @@
 
 #include "experts/weights.hpp"
 #include "runtime/model/safetensors.hpp"
+#include "runtime/model/stored_matrix.hpp"
 
 namespace switchyard::runtime {
 
 /// Where a block stands in its tensors.
 struct BlockPlace {
   std::string family;
-  std::string prefix;  ///< what precedes every weight name: "model.layers.0.mlp."
-  std::string router;  ///< full name of the router's weight; empty: where the family has it
+  std::string prefix;       ///< what precedes every weight name: "model.layers.0.mlp."
+  std::string router;       ///< full name of the router's weight; empty: where the family has it
+  ScaleBlocks blocks = {};  ///< of F8_E4M3
 };
 
 /// Checks presence, type and shape of every tensor that the spec calls for; reads none of their

@@ -48,24 +48,17 @@ std::string text_of(const std::vector<std::int64_t>& shape) {
 
 Numbers Storage::place(const Tensor& tensor, std::int64_t first, std::int64_t count) {
   using experts::DType;
-  if (tensor.dtype == "F16") {
-    floats_.push_back(read_floats(tensor, first, count));
-    return {.data = floats_.back().data(), .type = DType::kFloat32};
-  }
-  if (tensor.dtype == "BF16") {
+  if (tensor.dtype == "F16" || tensor.dtype == "BF16") {
+    const DType type = tensor.dtype == "F16" ? DType::kFloat16 : DType::kBfloat16;
     const auto bytes = run_of(tensor, first, count, sizeof(std::uint16_t));
-    if (is_aligned<std::uint16_t>(bytes)) return {.data = bytes.data(), .type = DType::kBfloat16};
-    bfloats_.push_back(copy_of<std::uint16_t>(bytes));
-    return {.data = bfloats_.back().data(), .type = DType::kBfloat16};
+    if (is_aligned<std::uint16_t>(bytes)) return {.data = bytes.data(), .type = type};
+    halves_.push_back(copy_of<std::uint16_t>(bytes));
+    return {.data = halves_.back().data(), .type = type};
   }
   const auto bytes = run_of(tensor, first, count, sizeof(float));
   if (is_aligned<float>(bytes)) return {.data = bytes.data(), .type = DType::kFloat32};
   floats_.push_back(copy_of<float>(bytes));
   return {.data = floats_.back().data(), .type = DType::kFloat32};
-}
-
-std::span<std::uint16_t> Storage::room(std::int64_t count) {
-  return bfloats_.emplace_back(static_cast<std::size_t>(count));
 }
 
 void require_float(const Tensor& tensor, const std::string& name) {

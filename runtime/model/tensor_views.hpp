@@ -25,16 +25,14 @@ class Storage {
  public:
   explicit Storage(std::shared_ptr<const TensorSet> files) : files_(std::move(files)) {}
 
-  /// Elements [first, first + count). F32 and BF16 in place (copied if misaligned), F16 widened.
+  /// Elements [first, first + count), in place; copied if misaligned.
   /// @param tensor  of these files, and of a type that require_float accepts
   [[nodiscard]] Numbers place(const Tensor& tensor, std::int64_t first, std::int64_t count);
-  /// Room for `count` bfloat16 numbers.
-  [[nodiscard]] std::span<std::uint16_t> room(std::int64_t count);
 
  private:
   std::shared_ptr<const TensorSet> files_;
   std::vector<std::vector<float>> floats_;
-  std::vector<std::vector<std::uint16_t>> bfloats_;
+  std::vector<std::vector<std::uint16_t>> halves_;  ///< BF16 and F16
 };
 
 /// @throws std::invalid_argument  "FILE: tensor NAME: dtype, got I8, want F32, BF16 or F16"

@@ -35,6 +35,13 @@ const Tensor& CheckpointTensors::take(const std::string& name) {
 
 experts::WeightView CheckpointTensors::matrix(const std::string& name, std::int64_t out,
                                               std::int64_t in, bool input_first) {
+  const StoredMatrix found = find_matrix(*tensors_, in_file(name));
+  if (found.scales != nullptr) {
+    if (input_first) require_float(*found.tensor, found.name);
+    require_shapes(found, {out, in}, blocks_);
+    if (used_ != nullptr) used_->insert({found.name, found.scales_name});
+    return scaled_view(storage_, found, out, in, 0, blocks_);
+  }
   const Tensor& tensor = take(name);
   require_shape(tensor, name, input_first ? std::vector{in, out} : std::vector{out, in});
   const Numbers numbers = storage_.place(tensor, 0, tensor.elements());

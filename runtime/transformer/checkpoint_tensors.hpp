@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/model/safetensors.hpp"
+#include "runtime/model/stored_matrix.hpp"
 #include "runtime/model/tensor_views.hpp"
 #include "runtime/transformer/tensor_source.hpp"
 
@@ -21,9 +22,10 @@ namespace switchyard::runtime {
 class CheckpointTensors final : public TensorSource {
  public:
   /// @param used  if given, receives the name, as in the files, of every tensor that was asked for
+  /// @param blocks  of F8_E4M3
   explicit CheckpointTensors(std::shared_ptr<const TensorSet> tensors,
-                             std::set<std::string>* used = nullptr)
-      : tensors_(std::move(tensors)), used_(used), storage_(tensors_) {}
+                             std::set<std::string>* used = nullptr, const ScaleBlocks& blocks = {})
+      : tensors_(std::move(tensors)), used_(used), blocks_(blocks), storage_(tensors_) {}
 
   [[nodiscard]] experts::WeightView matrix(const std::string& name, std::int64_t out,
                                            std::int64_t in, bool input_first = false) override;
@@ -32,12 +34,12 @@ class CheckpointTensors final : public TensorSource {
 
  private:
   [[nodiscard]] std::string in_file(const std::string& name) const;
-  /// Present, and of a type that is read as it is. Quantised types with scales beside them are to
-  /// be decoded here.
+  /// Present, and of a type that is read as it is.
   const Tensor& take(const std::string& name);
 
   std::shared_ptr<const TensorSet> tensors_;
   std::set<std::string>* used_;
+  ScaleBlocks blocks_;
   Storage storage_;
 };
 }  // namespace switchyard::runtime

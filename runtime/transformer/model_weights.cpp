@@ -40,7 +40,7 @@ bool is_beside_the_model(const Model& model, const std::string& name) {
 }  // namespace
 
 std::unique_ptr<TensorSource> CheckpointWeights::tensors() {
-  return std::make_unique<CheckpointTensors>(checkpoint_.tensors(), &used_);
+  return std::make_unique<CheckpointTensors>(checkpoint_.tensors(), &used_, checkpoint_.blocks());
 }
 
 std::unique_ptr<experts::WeightSource> CheckpointWeights::block(std::int64_t layer) {

@@ -29,12 +29,11 @@ std::string compare(const std::array<WeightView, n>& views, const Tensor& tensor
   for (std::int64_t i = 0; i < in; ++i) {
     for (std::int64_t o = 0; o < out; ++o) {
       const WeightView& view = views[static_cast<std::size_t>(o % num_views)];
-      if (view.type != experts::DType::kBfloat16) return where + " is float32, want bfloat16";
       std::uint16_t want = 0;
       std::memcpy(&want, tensor.data.data() + ((expert * in + i) * out + o) * 2, sizeof want);
-      const std::uint16_t got = static_cast<const std::uint16_t*>(
-          view.data)[o / num_views * view.out_stride + i * view.in_stride];
-      if (got == want) continue;
+      const float value = view.at(o / num_views, i);
+      const std::uint16_t got = experts::narrow_bfloat16(value);
+      if (got == want && experts::widen_bfloat16(got) == value) continue;
       return where + ", input " + std::to_string(i) + ", output " + std::to_string(o) + ": bits " +
              hexadecimal(got) + ", want " + hexadecimal(want);
     }

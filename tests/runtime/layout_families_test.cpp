@@ -40,7 +40,7 @@ TEST(LayoutFamilies, GptOssTakesGateAndUpInTurnsAndHasBiases) {
   EXPECT_EQ(expert.down_bias[5], weight(kBias, 2, 5, 0));
 }
 
-TEST(LayoutFamilies, PackedExpertsAreDecodedByOutputAndInput) {
+TEST(LayoutFamilies, PackedExpertsStayPackedAndAreReadByOutputAndInput) {
   constexpr std::int64_t kIn = 32;
   constexpr std::int64_t kOut = 32;
   // The value of (expert, output, input) is +-1 or +-2 by parity, and twice as large for expert 1.
@@ -71,7 +71,7 @@ TEST(LayoutFamilies, PackedExpertsAreDecodedByOutputAndInput) {
   const auto opened = open_block(file, "gpt_oss", "p.", spec);
   for (std::int64_t e = 0; e < 2; ++e) {
     const ExpertTensors expert = opened->source->expert(e);
-    EXPECT_EQ(expert.gate.type, experts::DType::kBfloat16);
+    EXPECT_EQ(expert.gate.type, experts::DType::kMxfp4);  // in place
     for (std::int64_t o = 0; o < kOut; ++o) {
       for (std::int64_t i = 0; i < kIn; ++i) {
         const float sign = (i % 3 == 0 ? -1.0F : 1.0F) * static_cast<float>(e + 1);
@@ -83,7 +83,9 @@ TEST(LayoutFamilies, PackedExpertsAreDecodedByOutputAndInput) {
   }
   BlockSpec odd = spec;
   odd.expert.width = 40;
-  EXPECT_THAT(refusal(file, "gpt_oss", "p.", odd), HasSubstr("want a multiple of 32"));
+  EXPECT_THAT(refusal(file, "gpt_oss", "p.", odd),
+              HasSubstr("tensor p.experts.gate_up_proj_blocks: shape, got [2, 64, 1, 16], "
+                        "want [2, 80, 1, 16]"));
 }
 
 TEST(LayoutFamilies, DbrxKeepsExpertsInRowsAndItsDownTransposed) {

@@ -146,7 +146,7 @@ TEST(Layout, IdentityExpertsHaveLogitsAndNoWeights) {
   EXPECT_THROW(static_cast<void>(opened->source->expert(kExperts)), std::invalid_argument);
 }
 
-TEST(Layout, Float16IsWidenedAndBfloat16StaysInPlace) {
+TEST(Layout, Float16AndBfloat16StayInPlace) {
   for (const char* dtype : {"F16", "BF16"}) {
     const std::uint16_t one_and_half = dtype[0] == 'F' ? 0x3e00 : 0x3fc0;
     const auto halves = [&](SafetensorsWriter& file, const std::string& name, std::int64_t out,
@@ -165,7 +165,7 @@ TEST(Layout, Float16IsWidenedAndBfloat16StaysInPlace) {
     const auto opened = open_block(file, "mixtral", "p.", small_spec());
     const ExpertTensors expert = opened->source->expert(2);
     EXPECT_EQ(expert.down.type,
-              dtype[0] == 'F' ? experts::DType::kFloat32 : experts::DType::kBfloat16);
+              dtype[0] == 'F' ? experts::DType::kFloat16 : experts::DType::kBfloat16);
     EXPECT_EQ(expert.down.at(5, 3), 1.5F);
     EXPECT_EQ(expert.gate.at(0, 0), 1.5F);
     EXPECT_EQ(opened->source->router().weight.at(2, 5), 1.5F);
@@ -191,9 +191,9 @@ TEST(Layout, TensorsThatAreMissingOrOfAnotherShapeOrTypeAreNamed) {
   EXPECT_THAT(refusal(mixtral(), "mixtral", "p.", wide),
               HasSubstr("tensor p.experts.0.w1.weight: shape, got [4, 6], want [5, 6]"));
   SafetensorsWriter file = mixtral(2);
-  file.add("p.experts.2.w1.weight", "I8", {kWidth, kHidden}, std::string(kWidth * kHidden, 'x'));
+  file.add("p.experts.2.w1.weight", "U8", {kWidth, kHidden}, std::string(kWidth * kHidden, 'x'));
   EXPECT_THAT(refusal(file, "mixtral", "p.", small_spec()),
-              HasSubstr("tensor p.experts.2.w1.weight: dtype, got I8, want F32, BF16 or F16"));
+              HasSubstr("tensor p.experts.2.w1.weight: dtype, got U8, want F32, BF16 or F16"));
   BlockSpec shared = small_spec();
   shared.shared = shared.expert;
   EXPECT_THAT(refusal(mixtral(), "mixtral", "p.", shared),

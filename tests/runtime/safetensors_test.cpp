@@ -11,7 +11,6 @@
 #include <system_error>
 
 #include "experts/dtype.hpp"
-#include "runtime/model/mxfp4.hpp"
 #include "tests/runtime/safetensors_writer.hpp"
 
 namespace switchyard::runtime {
@@ -333,38 +332,6 @@ TEST(TensorSet, IndexesThatDoNotFitTheirShardsAreRefused) {
   EXPECT_THAT(with_index("{"), HasSubstr("not JSON"));
   EXPECT_THAT(with_index(std::string("{\"weight_map\":{}}\0{", 19)), HasSubstr("NUL at byte 17"));
   EXPECT_THAT(with_index(std::string(100'000, '[')), HasSubstr("depth of the JSON"));
-}
-
-TEST(Mxfp4, CodesAreDecodedLowNibbleFirst) {
-  std::vector<std::byte> blocks(16);
-  for (std::size_t i = 0; i < 8; ++i) {
-    blocks[i] = static_cast<std::byte>((2 * i) | ((2 * i + 1) << 4U));
-  }
-  const std::vector<std::byte> scales = {std::byte{128}};  // times 2
-  std::vector<std::uint16_t> out(32);
-  decode_mxfp4(blocks, scales, out);
-  const std::vector<float> want = {0, 1, 2, 3, 4, 6, 8, 12, -0.0F, -1, -2, -3, -4, -6, -8, -12};
-  for (std::size_t i = 0; i < 16; ++i) {
-    EXPECT_EQ(out[i], experts::narrow_bfloat16(want[i])) << i;
-    EXPECT_EQ(out[16 + i], 0) << i;
-  }
-}
-
-TEST(Mxfp4, TheSmallestScaleIsExactAndOnesBeyondBfloat16AreRefused) {
-  const std::vector<std::byte> blocks(32, std::byte{0x31});  // 0.5, 1.5
-  std::vector<std::uint16_t> out(64);
-  decode_mxfp4(blocks, std::vector{std::byte{0}, std::byte{252}}, out);
-  EXPECT_EQ(experts::widen_bfloat16(out[0]), 0x1p-128F);
-  EXPECT_EQ(experts::widen_bfloat16(out[1]), 0x1.8p-127F);
-  EXPECT_EQ(experts::widen_bfloat16(out[33]), 0x1.8p125F);
-  EXPECT_THAT(
-      [&] {
-        decode_mxfp4(blocks, std::vector{std::byte{0}, std::byte{255}}, out);
-      },
-      testing::ThrowsMessage<std::invalid_argument>(
-          "mxfp4: scale of block 1, got 255, want at most 252"));
-  EXPECT_THAT([&] { decode_mxfp4(blocks, std::vector{std::byte{0}}, out); },
-              testing::ThrowsMessage<std::invalid_argument>(HasSubstr("want 16 : 1 : 32")));
 }
 }  // namespace
 }  // namespace switchyard::runtime
