@@ -6,6 +6,14 @@
 #include "runtime/model/checked_json.hpp"
 
 namespace switchyard::runtime {
+namespace {
+
+/// Without extents of 1, which releases of a family write or leave out.
+std::vector<std::int64_t> squeezed(std::vector<std::int64_t> shape) {
+  std::erase(shape, 1);
+  return shape;
+}
+}  // namespace
 
 std::string CheckpointTensors::in_file(const std::string& name) const {
   if (tensors_->find(name) != nullptr) return name;
@@ -59,6 +67,12 @@ std::vector<float> CheckpointTensors::values(const std::string& name, std::int64
     throw std::invalid_argument(tensor.file + ": tensor " + shown(name) + ": elements, got " +
                                 std::to_string(tensor.elements()) + ", want " +
                                 std::to_string(elements));
+  }
+  if (shapes_ != nullptr) {
+    const auto listed = shapes_->find(name);
+    if (listed != shapes_->end() && squeezed(listed->second) != squeezed(tensor.shape)) {
+      require_shape(tensor, name, listed->second);
+    }
   }
   return read_floats(tensor, 0, elements);
 }

@@ -2,6 +2,7 @@
 #pragma once
 /// @file
 /// The tensors outside the MoE blocks as they lie in a released checkpoint.
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -21,11 +22,21 @@ namespace switchyard::runtime {
 /// front of the names that the family alone has; either way is found.
 class CheckpointTensors final : public TensorSource {
  public:
-  /// @param used  if given, receives the name, as in the files, of every tensor that was asked for
+  /// Shapes as a release of the model has them, by name.
+  using Shapes = std::map<std::string, std::vector<std::int64_t>>;
+
+  /// @param used    if given, receives the name, as in the files, of every tensor that was asked
+  /// for
   /// @param blocks  of F8_E4M3
+  /// @param shapes  if given, what `values` wants beside the number of elements; outlives this
   explicit CheckpointTensors(std::shared_ptr<const TensorSet> tensors,
-                             std::set<std::string>* used = nullptr, const ScaleBlocks& blocks = {})
-      : tensors_(std::move(tensors)), used_(used), blocks_(blocks), storage_(tensors_) {}
+                             std::set<std::string>* used = nullptr, const ScaleBlocks& blocks = {},
+                             const Shapes* shapes = nullptr)
+      : tensors_(std::move(tensors)),
+        used_(used),
+        blocks_(blocks),
+        shapes_(shapes),
+        storage_(tensors_) {}
 
   [[nodiscard]] experts::WeightView matrix(const std::string& name, std::int64_t out,
                                            std::int64_t in, bool input_first = false) override;
@@ -40,6 +51,7 @@ class CheckpointTensors final : public TensorSource {
   std::shared_ptr<const TensorSet> tensors_;
   std::set<std::string>* used_;
   ScaleBlocks blocks_;
+  const Shapes* shapes_;
   Storage storage_;
 };
 }  // namespace switchyard::runtime

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/transformer/model_weights.hpp"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <stdexcept>
@@ -9,19 +10,21 @@
 #include "runtime/model/checked_json.hpp"
 #include "runtime/model/model.pb.h"
 #include "runtime/model/tensor_names.hpp"
-#include "runtime/transformer/checkpoint_tensors.hpp"
 
 namespace switchyard::runtime {
 namespace {
 
-/// Of a layer after the last one: prediction of further tokens.
-bool is_behind_the_model(const TensorNames& names, std::int64_t layers, const std::string& name) {
+/// Of a layer after the last one, in the families that predict further tokens with it.
+bool is_behind_the_model(const Model& model, const TensorNames& names, const std::string& name) {
+  constexpr std::array<std::string_view, 3> kPredictFurther = {"deepseek_v3", "glm4_moe",
+                                                               "glm_moe_dsa"};
+  if (std::ranges::find(kPredictFurther, model.family()) == kPredictFurther.end()) return false;
   const std::size_t at = name.find(names.layer);
   if (at == std::string::npos) return false;
   const char* const first = name.data() + at + names.layer.size();
   std::int64_t layer = -1;
   static_cast<void>(std::from_chars(first, name.data() + name.size(), layer));
-  return layer >= layers;
+  return layer >= model.num_layers();
 }
 
 bool is_beside_the_model(const Model& model, const std::string& name) {
@@ -35,12 +38,19 @@ bool is_beside_the_model(const Model& model, const std::string& name) {
   const TensorNames names = tensor_names(model.family());
   return name.ends_with(".inv_freq") || name.ends_with(".masked_bias") ||
          (model.message().tie_embeddings() && name == names.head + names.weight) ||
-         is_behind_the_model(names, model.num_layers(), name);
+         is_behind_the_model(model, names, name);
 }
 }  // namespace
 
+CheckpointWeights::CheckpointWeights(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {
+  for (TensorShape& tensor : model().tensors()) {
+    shapes_.emplace(std::move(tensor.name), std::move(tensor.shape));
+  }
+}
+
 std::unique_ptr<TensorSource> CheckpointWeights::tensors() {
-  return std::make_unique<CheckpointTensors>(checkpoint_.tensors(), &used_, checkpoint_.blocks());
+  return std::make_unique<CheckpointTensors>(checkpoint_.tensors(), &used_, checkpoint_.blocks(),
+                                             &shapes_);
 }
 
 std::unique_ptr<experts::WeightSource> CheckpointWeights::block(std::int64_t layer) {

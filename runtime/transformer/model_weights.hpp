@@ -8,6 +8,7 @@
 #include <string>
 
 #include "runtime/model/checkpoint.hpp"
+#include "runtime/transformer/checkpoint_tensors.hpp"
 #include "runtime/transformer/tensor_source.hpp"
 
 namespace switchyard::runtime {
@@ -27,7 +28,7 @@ class ModelWeights {
 /// Those of a released checkpoint, which must outlive it.
 class CheckpointWeights final : public ModelWeights {
  public:
-  explicit CheckpointWeights(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+  explicit CheckpointWeights(const Checkpoint& checkpoint);
   [[nodiscard]] const Model& model() const override { return checkpoint_.model(); }
   [[nodiscard]] std::unique_ptr<TensorSource> tensors() override;
   [[nodiscard]] std::unique_ptr<experts::WeightSource> block(std::int64_t layer) override;
@@ -38,6 +39,7 @@ class CheckpointWeights final : public ModelWeights {
 
  private:
   const Checkpoint& checkpoint_;
+  CheckpointTensors::Shapes shapes_;
   std::set<std::string> used_;
 };
 }  // namespace switchyard::runtime
