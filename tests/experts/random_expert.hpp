@@ -2,6 +2,7 @@
 #pragma once
 /// @file
 /// Experts and rows of random numbers, for tests of their networks.
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -13,6 +14,9 @@
 #include "experts/weights.hpp"
 
 namespace switchyard::experts {
+
+/// Stored types without scales.
+inline constexpr std::array kStored = {DType::kFloat32, DType::kBfloat16, DType::kFloat16};
 
 inline std::vector<Isa> isas_here() {
   std::vector<Isa> isas = {Isa::kPortable};

@@ -4,6 +4,7 @@
 /// What the router's tests share: logits from rows of numbers, routers without products.
 #include <cmath>
 #include <cstring>
+#include <gmock/gmock.h>
 #include <initializer_list>
 #include <limits>
 #include <random>
@@ -16,6 +17,11 @@
 namespace switchyard::experts::test {
 
 inline constexpr float kHidden = -std::numeric_limits<float>::infinity();
+
+/// Weights and scores by hand are good to this.
+inline auto near(double value) {
+  return testing::FloatNear(static_cast<float>(value), 1e-6F);
+}
 
 using Rows = std::vector<std::vector<float>>;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <functional>
+// From logits to experts and weights.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,10 +12,6 @@ namespace {
 
 using testing::ElementsAre;
 using testing::FloatNear;
-
-auto near(double value) {
-  return FloatNear(static_cast<float>(value), 1e-6F);
-}
 
 TEST(Router, SoftmaxThenTopKGivesTheChosenProbabilities) {
   const Routing routing =
@@ -248,170 +244,6 @@ TEST(Router, AllExpertsOneExpertAndNoTokensAreOrdinary) {
   const Router router = router_of(softmax_top(4, 2));
   EXPECT_EQ(router.route_logits(Matrix()).tokens(), 0);
   EXPECT_EQ(router.route({}).tokens(), 0);
-}
-
-/// Owns what the views of RouterTensors look at.
-struct Weights {
-  std::vector<float> first;
-  std::vector<float> second;
-  std::vector<float> third;
-  std::vector<float> bias;
-
-  static WeightView view(const std::vector<float>& values, std::int64_t in) {
-    if (values.empty()) return {};
-    return {.data = values.data(),
-            .out = static_cast<std::int64_t>(values.size()) / in,
-            .in = in,
-            .out_stride = in};
-  }
-  [[nodiscard]] RouterTensors tensors(std::int64_t in) const {
-    RouterTensors t;
-    t.weight = view(first, in);
-    t.second = view(second, in);
-    t.third = view(third, in);
-    t.bias = bias;
-    return t;
-  }
-};
-
-// W x = (1 2 + 0 3, -1 2 + 2 3) = (2, 4), + bias = (3, 2).
-TEST(Router, LinearLogitsAreTheProductPlusTheBias) {
-  RouterSpec spec = softmax_top(2, 1);
-  spec.hidden = 2;
-  spec.scoring = Scoring::kNone;
-  const Weights weights{.first = {1, 0, -1, 2}, .second = {}, .third = {}, .bias = {1, -2}};
-  const Router router(spec, weights.tensors(2), Isa::kPortable);
-  const Routing routing = router.route(matrix({{2, 3}}).view());
-  EXPECT_THAT(routing.logits.row(0), ElementsAre(3.0F, 2.0F));
-  EXPECT_THAT(routing.experts, ElementsAre(0));
-}
-
-// W1 x = (0.5, -1); W2 = (2 1; 0 3): z = (2 tanh 0.5 + tanh -1, 3 tanh -1).
-TEST(Router, TwoLayersHaveATanhBetweenThem) {
-  RouterSpec spec = softmax_top(2, 1);
-  spec.hidden = 2;
-  spec.logits = Logits::kMlpTanh;
-  const Weights weights{.first = {0.5F, 0, 0, -1}, .second = {2, 1, 0, 3}, .third = {}, .bias = {}};
-  const Router router(spec, weights.tensors(2), Isa::kPortable);
-  const Routing routing = router.route(matrix({{1, 1}}).view());
-  EXPECT_THAT(routing.logits.row(0),
-              ElementsAre(near(2 * std::tanh(0.5) - std::tanh(1.0)), near(-3 * std::tanh(1.0))));
-}
-
-// q = (1, 0), k = (0, ln 3), v = (4, 8). Row 0: softmax (0, ln 3) = (1/4, 3/4): 7. Row 1: even: 6.
-TEST(Router, AttentionOverExpertsMixesValuesWithoutAFactor) {
-  RouterSpec spec = softmax_top(2, 2);
-  spec.logits = Logits::kAttention;
-  spec.scoring = Scoring::kNone;
-  spec.weighting = Weighting::kSoftmaxOfChosen;
-  const Weights weights{
-      .first = {1, 0}, .second = {0, std::log(3.0F)}, .third = {4, 8}, .bias = {}};
-  const Router router(spec, weights.tensors(1), Isa::kPortable);
-  const Routing routing = router.route(matrix({{1}}).view());
-  EXPECT_THAT(routing.logits.row(0), ElementsAre(FloatNear(7, 1e-5F), FloatNear(6, 1e-5F)));
-  EXPECT_THAT(routing.weights,
-              ElementsAre(FloatNear(0.731059F, 1e-5F), FloatNear(0.268941F, 1e-5F)));
-}
-
-TEST(Router, WeightsOfAnotherShapeAreRefused) {
-  RouterSpec spec = softmax_top(2, 1);
-  spec.hidden = 2;
-  const auto said = [&](const Weights& weights) {
-    return refusal([&] { (void)Router(spec, weights.tensors(2), Isa::kPortable); });
-  };
-  EXPECT_EQ(said({.first = {1, 2, 3, 4, 5, 6}, .second = {}, .third = {}, .bias = {}}),
-            "router: weight is [3, 2], want [2, 2]");
-  EXPECT_EQ(said({}), "router: weight is [0, 0], want [2, 2]");
-  EXPECT_EQ(said({.first = {1, 2, 3, 4}, .second = {}, .third = {}, .bias = {1}}),
-            "router: bias has 1 values, want none or 2");
-  spec.logits = Logits::kMlpTanh;
-  EXPECT_EQ(said({.first = {1, 2, 3, 4}, .second = {}, .third = {}, .bias = {}}),
-            "router: second weight is [0, 0], want [2, 2]");
-  const Router router = router_of(softmax_top(4, 2));
-  EXPECT_EQ(refusal([&] { (void)router.route_logits(Matrix(3, 5)); }),
-            "router: logits is [3, 5], want [3, 4]");
-  EXPECT_EQ(refusal([&] {
-              (void)router_of(softmax_top(2, 1), {0.0F, kHidden});
-            }),
-            "router: selection_bias of expert 1 is -inf, want a finite number");
-}
-
-TEST(Router, ASpecThatCannotBeIsRefusedWithTheNearestThatCan) {
-  const auto said = [](const std::function<void(RouterSpec&)>& change) {
-    RouterSpec spec = softmax_top(8, 2);
-    change(spec);
-    return refusal([&] { validate(spec); });
-  };
-  EXPECT_EQ(said([](RouterSpec&) {}), "");
-  EXPECT_EQ(said([](RouterSpec& s) { s.top_k = 9; }), "router: top_k is 9, want 1 to 8");
-  EXPECT_EQ(said([](RouterSpec& s) { s.top_k = 0; }), "router: top_k is 0, want 1 to 8");
-  EXPECT_EQ(said([](RouterSpec& s) { s.top_k = 9, s.identity = 1; }), "");
-  EXPECT_EQ(said([](RouterSpec& s) { s.hidden = 0; }), "router: hidden is 0, want at least 1");
-  EXPECT_EQ(said([](RouterSpec& s) { s.experts = 0; }),
-            "router: experts is 0, want 1 to 2147483647");
-  EXPECT_EQ(said([](RouterSpec& s) { s.identity = -1; }),
-            "router: identity is -1, want 0 to 2147483639");
-  EXPECT_EQ(said([](RouterSpec& s) { s.groups = 3; }),
-            "router: groups is 3, want a divisor of 8, nearest are 2 and 4");
-  EXPECT_EQ(said([](RouterSpec& s) { s.groups = 9; }),
-            "router: groups is 9, want a divisor of 8, nearest is 8");
-  EXPECT_EQ(said([](RouterSpec& s) { s.groups = 0; }),
-            "router: groups is 0, want a divisor of 8, nearest is 1");
-  EXPECT_EQ(said([](RouterSpec& s) { s.groups = 4, s.groups_kept = 5; }),
-            "router: groups_kept is 5, want 1 to 4");
-  EXPECT_EQ(said([](RouterSpec& s) { s.groups = 4; }),
-            "router: group_score is none with 1 of 4 groups kept, want max or sum of the two best");
-  EXPECT_EQ(
-      said([](RouterSpec& s) { s.top_k = 5, s.groups = 4, s.group_score = GroupScore::kMax; }),
-      "router: groups_kept is 1, want at least 3, for top_k 5 from groups of 2");
-  EXPECT_EQ(said([](RouterSpec& s) { s.norm_p = 0; }),
-            "router: norm_p is 0, want a positive number");
-  EXPECT_EQ(said([](RouterSpec& s) { s.norm_eps = -0.5F; }),
-            "router: norm_eps is -0.5, want 0 or a positive number");
-  EXPECT_EQ(said([](RouterSpec& s) { s.scale = std::nanf(""); }),
-            "router: scale is nan, want a positive number");
-  EXPECT_EQ(said([](RouterSpec& s) { s.transform_value = 0; }),
-            "router: transform_value is 0, want a positive number");
-  EXPECT_EQ(said([](RouterSpec& s) { s.sparsemixer_jitter = -0.01F; }),
-            "router: sparsemixer_jitter is -0.01, want 0 or a positive number");
-  EXPECT_EQ(said([](RouterSpec& s) { s.capacity.min_capacity = -4; }),
-            "router: min_capacity is -4, want 0 or more");
-  EXPECT_EQ(said([](RouterSpec& s) { s.capacity.group_tokens = -1; }),
-            "router: group_tokens is -1, want 0 or more");
-}
-
-TEST(Router, ADescriptionNamesTheStepsInTheirOrder) {
-  RouterSpec olmoe = softmax_top(64, 8);
-  EXPECT_EQ(describe(olmoe), "softmax > top-8 of 64 > weights raw");
-
-  RouterSpec deepseek = softmax_top(256, 8);
-  deepseek.scoring = Scoring::kSigmoid;
-  deepseek.groups = 8;
-  deepseek.groups_kept = 4;
-  deepseek.group_score = GroupScore::kSumTop2;
-  deepseek.normalize = Normalize::kSum;
-  deepseek.norm_eps = 1e-20F;
-  deepseek.scale = 2.5F;
-  EXPECT_EQ(describe(deepseek),
-            "sigmoid > 4 of 8 groups by sum of two best > top-8 of 256 > weights / (sum + 1e-20) > "
-            "x 2.5");
-
-  RouterSpec yuan = softmax_top(32, 2);
-  yuan.logits = Logits::kAttention;
-  yuan.scoring = Scoring::kNone;
-  yuan.weighting = Weighting::kSoftmaxOfChosen;
-  EXPECT_EQ(describe(yuan),
-            "attention over experts > logits > top-2 of 32 > weights softmax of chosen");
-
-  RouterSpec grin = softmax_top(16, 2);
-  grin.choice = Choice::kSparseMixer;
-  EXPECT_EQ(describe(grin), "sparsemixer 2 of 16, jitter 0.01 > weights masked softmax");
-
-  RouterSpec limited = softmax_top(8, 1);
-  limited.gate_on = GateOn::kInput;
-  limited.capacity = {.rule = CapacityRule::kRecycle, .factor = 1.25};
-  EXPECT_EQ(describe(limited),
-            "softmax > top-1 of 8 > weights raw > on the input > recycle, factor 1.25");
 }
 }  // namespace
 }  // namespace switchyard::experts::test
