@@ -1,85 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whatever a user can get wrong: one message from one rank that says what it was, the right status
-// on every rank, and no hang.
-#include <filesystem>
-#include <fstream>
-#include <functional>
-#include <gmock/gmock.h>
-#include <iterator>
+// Whatever a user can get wrong in options and the files they name: one message from one rank that
+// says what it was, the right status on every rank, and no hang. Checkpoints: bad_checkpoint_test.
+#include "tests/launch/bad_input.hpp"
 
-#include "tests/launch/program.hpp"
+#include <gmock/gmock.h>
+#include <string>
+#include <vector>
 
 namespace {
+using switchyard::tests::BadInput;
+using switchyard::tests::data;
+using switchyard::tests::expect_one_message;
+using switchyard::tests::file_with;
 using switchyard::tests::mpirun;
 using switchyard::tests::mpirun_two;
 using switchyard::tests::Outcome;
 using switchyard::tests::run;
+using switchyard::tests::scratch;
 using switchyard::tests::switchyard;
+using switchyard::tests::tiny;
 using testing::HasSubstr;
-using testing::Not;
-
-std::string data(const std::string& name) {
-  return std::string(SWITCHYARD_TEST_DATA) + "/" + name;
-}
-
-std::string scratch(const std::string& name) {
-  const auto folder =
-      std::filesystem::path(testing::TempDir()) / ("bad_" + std::to_string(::getpid()));
-  std::filesystem::create_directories(folder);
-  return (folder / name).string();
-}
-
-std::string file_with(const std::string& name, const std::string& bytes) {
-  std::ofstream(scratch(name), std::ios::binary) << bytes;
-  return scratch(name);
-}
-
-std::string bytes_of(const std::string& file) {
-  std::ifstream in(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
-/// A golden file cut to `keep` bytes, or with a header that says it is `length` bytes long.
-std::string truncated(std::size_t keep) {
-  return file_with("truncated.safetensors",
-                   bytes_of(data("golden/moe/mixtral.safetensors")).substr(0, keep));
-}
-std::string with_header_length(std::uint64_t length) {
-  std::string bytes = bytes_of(data("golden/moe/mixtral.safetensors"));
-  for (int i = 0; i < 8; ++i)
-    bytes[static_cast<std::size_t>(i)] = static_cast<char>(length >> (8 * i));
-  return file_with("lying.safetensors", bytes);
-}
-
-/// A copy of a tiny checkpoint, changed by `change`.
-std::string checkpoint(const std::string& name,
-                       const std::function<void(const std::filesystem::path&)>& change) {
-  const std::filesystem::path folder = scratch(name);
-  std::filesystem::remove_all(folder);
-  std::filesystem::copy(data("golden/models/mixtral-tiny"), folder,
-                        std::filesystem::copy_options::recursive);
-  change(folder);
-  return folder.string();
-}
-
-std::vector<std::string> tiny(std::vector<std::string> more) {
-  std::vector<std::string> words{
-      "run",      "--model", "olmoe", "--set", "hidden_size=8", "--set", "moe_intermediate_size=8",
-      "--tokens", "16"};
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
-struct BadInput {
-  std::string name;
-  std::function<std::vector<std::string>()> args;
-  int status;
-  std::string message;
-};
-
-void PrintTo(const BadInput& input, std::ostream* out) {
-  *out << input.name;
-}
 
 const std::vector<BadInput>& bad_inputs() {
   static const std::vector<BadInput> inputs{
@@ -303,77 +243,6 @@ const std::vector<BadInput>& bad_inputs() {
          return tiny({"--config", file_with("c2", std::string(200000, '{'))});
        },
        2, "c2"},
-      {"MissingCheckpoint",
-       [] {
-         return std::vector<std::string>{"run", "--checkpoint", "/nowhere"};
-       },
-       74, "/nowhere"},
-      {"CheckpointWithoutConfig",
-       [] {
-         return std::vector<std::string>{
-             "run", "--checkpoint",
-             checkpoint("no_config", [](auto& d) { std::filesystem::remove(d / "config.json"); })};
-       },
-       74, "config.json"},
-      {"CheckpointWithoutAShard",
-       [] {
-         return std::vector<std::string>{
-             "run", "--checkpoint", checkpoint("no_shard", [](auto& d) {
-               std::filesystem::remove(d / "model-00002-of-00002.safetensors");
-             })};
-       },
-       74, "model-00002-of-00002.safetensors"},
-      {"CheckpointOfUnknownFamily",
-       [] {
-         return std::vector<std::string>{"run", "--checkpoint", checkpoint("family", [](auto& d) {
-                                           std::ofstream(d / "config.json")
-                                               << R"({"model_type": "gpt9"})";
-                                         })};
-       },
-       2, "gpt9"},
-      {"CheckpointWithTruncatedShard",
-       [] {
-         return std::vector<std::string>{"run", "--checkpoint", checkpoint("short", [](auto& d) {
-                                           std::filesystem::resize_file(
-                                               d / "model-00001-of-00002.safetensors", 5000);
-                                         })};
-       },
-       2, "model-00001-of-00002.safetensors"},
-      {"CheckpointOfOtherExperts",
-       [] {
-         return std::vector<std::string>{"run", "--checkpoint", checkpoint("experts", [](auto& d) {
-                                           std::string text = bytes_of(d / "config.json");
-                                           const std::string key = "\"num_local_experts\": ";
-                                           text.insert(text.find(key) + key.size(), "1");
-                                           std::ofstream(d / "config.json") << text;
-                                         })};
-       },
-       2, "gate.weight"},
-      {"GoldenFileMissing",
-       [] {
-         return std::vector<std::string>{"verify", "golden", "/nowhere/x.safetensors"};
-       },
-       74, "/nowhere/x.safetensors"},
-      {"GoldenFileTruncated",
-       [] {
-         return std::vector<std::string>{"verify", "golden", truncated(9000)};
-       },
-       2, "truncated.safetensors"},
-      {"GoldenFileEmpty",
-       [] {
-         return std::vector<std::string>{"verify", "golden", truncated(0)};
-       },
-       2, "truncated.safetensors"},
-      {"HeaderThatIsHuge",
-       [] {
-         return std::vector<std::string>{"verify", "golden", with_header_length(1ULL << 62U)};
-       },
-       2, "lying.safetensors"},
-      {"HeaderThatIsEmpty",
-       [] {
-         return std::vector<std::string>{"verify", "golden", with_header_length(0)};
-       },
-       2, "lying.safetensors"},
       {"UnknownInjection",
        [] {
          return std::vector<std::string>{"verify", "golden", data("golden/moe/mixtral.safetensors"),
@@ -387,13 +256,7 @@ const std::vector<BadInput>& bad_inputs() {
 class BadInputs : public testing::TestWithParam<BadInput> {};
 
 TEST_P(BadInputs, EndsOnTwoRanksWithOneMessageAndItsStatus) {
-  const BadInput& input = GetParam();
-  const Outcome outcome = run({.words = mpirun(2, switchyard(input.args()))});
-  EXPECT_FALSE(outcome.timed_out);
-  EXPECT_EQ(outcome.status, input.status) << outcome.out << outcome.err;
-  EXPECT_THAT(outcome.err, HasSubstr(input.message));
-  EXPECT_EQ(outcome.err_lines("switchyard: error: "), 1) << outcome.err;
-  EXPECT_THAT(outcome.err, Not(HasSubstr("terminate called")));
+  expect_one_message(GetParam());
 }
 INSTANTIATE_TEST_SUITE_P(All, BadInputs, testing::ValuesIn(bad_inputs()),
                          [](const auto& input) { return input.param.name; });
