@@ -2,6 +2,7 @@
 #include "experts/kernels/dispatch.hpp"
 #include "launch/commands/all.hpp"
 #include "launch/commands/bench_report.hpp"
+#include "launch/commands/run_options.hpp"
 #include "runtime/bench/ffn.hpp"
 #include "runtime/status.hpp"
 
@@ -17,11 +18,11 @@ constexpr std::int64_t kManyRows = 64;  // where arithmetic and not memory is th
 FfnSettings settings_of(const Options& options) {
   FfnSettings settings;
   settings.expert = bench_model(options).block().expert;
-  for (const auto& word : words_of(options, "weights", {})) {
-    settings.weights.push_back(stored_type_of(word));
+  for (const auto& word : words_of(options, "weights", stored_types())) {
+    settings.weights.push_back(experts::dtype_from(word));
   }
-  for (const auto& word : words_of(options, "math", {"float32", "native"})) {
-    settings.maths.push_back(word == "native" ? experts::Math::kNative : experts::Math::kFloat32);
+  for (const auto& word : words_of(options, "math", maths())) {
+    settings.maths.push_back(math_from(word));
   }
   settings.rows = counts_of(options, "rows");
   settings.isa = experts::isa_from(options.text("isa"));
@@ -37,6 +38,13 @@ FfnSettings settings_of(const Options& options) {
   settings.budget = bench_budget(options);
   settings.inject = options.text("inject") != "none";
   return settings;
+}
+
+/// "float32, native"
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
 }
 
 std::vector<comm::Field> prepare(const Options& options) {
@@ -180,12 +188,11 @@ int run(Context& context) {
 Command bench_ffn_command() {
   auto options = bench_options(1);
   options.push_back(text_option("rows", "COUNT,...", "of an expert", "1,2,4,8,16,64,256"));
-  options.push_back(text_option("weights", "TYPE,...",
-                                "stored types: float32, bfloat16, float16, int8, fp8, mxfp4",
+  options.push_back(text_option("weights", "TYPE,...", "stored types: " + listed(stored_types()),
                                 "float32,bfloat16"));
-  options.push_back(text_option("math", "TYPE,...",
-                                "what products are computed in: float32, native where there is any",
-                                "float32"));
+  options.push_back(text_option(
+      "math", "TYPE,...",
+      "what products are computed in, native where there is any: " + listed(maths()), "float32"));
   options.push_back(choice_option("isa", {"auto", "avx512", "avx2", "portable"},
                                   "instructions of the kernels", "auto"));
   options.push_back(

@@ -21,7 +21,7 @@ LayerSettings settings_of(const Options& options) {
   settings.selection_bias = model.selection_bias();
   settings.placement = options.text("placement");
   settings.layer = layer_settings(options);
-  settings.layer.stored = stored_type_of(options.text("weights"));
+  settings.layer.stored = experts::dtype_from(options.text("weights"));
   settings.layer.math = math_of(options);
   settings.layer.inject = runtime::inject_from(options.text("inject"));
   settings.tokens_per_rank = counts_of(options, "tokens-per-rank");
@@ -118,11 +118,8 @@ Command bench_layer_command() {
   auto options = bench_options(2);
   options.push_back(
       text_option("tokens-per-rank", "COUNT,...", "tokens of each rank", "1,8,32,128,512"));
-  options.push_back(choice_option("weights",
-                                  {"float32", "bfloat16", "float16", "int8", "fp8", "mxfp4"},
-                                  "stored type of expert weights", "float32"));
-  options.push_back(
-      choice_option("math", {"float32", "native"}, "what products are computed in", "float32"));
+  options.push_back(weights_option());
+  options.push_back(math_option());
   options.push_back(text_option("routing", "model|uniform|zipf:S|peers",
                                 "who chooses experts; peers: as tests/peers does", "uniform"));
   for (Option& option : layer_options()) options.push_back(std::move(option));

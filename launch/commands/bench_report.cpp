@@ -119,15 +119,6 @@ std::vector<std::string> words_of(const Options& options, const std::string& nam
   return words;
 }
 
-experts::DType stored_type_of(const std::string& name) {
-  std::vector<std::string> known;
-  for (const auto type : experts::kAllDTypes) {
-    if (experts::name_of(type) == name) return type;
-    known.emplace_back(experts::name_of(type));
-  }
-  throw std::invalid_argument("--weights: got '" + name + "', want " + runtime::one_of(known));
-}
-
 std::string decimal(double value, int digits) {
   char text[64];
   std::snprintf(text, sizeof text, "%.*f", digits, value);

@@ -34,9 +34,6 @@ namespace switchyard::launch {
 [[nodiscard]] std::vector<std::string> words_of(const Options& options, const std::string& name,
                                                 const std::vector<std::string>& known);
 
-/// "bfloat16" as a type. @throws std::invalid_argument  listing the types
-[[nodiscard]] experts::DType stored_type_of(const std::string& name);
-
 /// "12.3": so many digits after the point.
 [[nodiscard]] std::string decimal(double value, int digits);
 /// Four digits that count: "0.8123", "12.35", "1234".

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "launch/commands/all.hpp"
+#include "launch/commands/run_options.hpp"
 #include "runtime/model/model.hpp"
 #include "runtime/sizing/sizing.hpp"
 #include "runtime/status.hpp"
@@ -204,8 +205,7 @@ Command plan_command() {
                           {.least = 1, .most = kMostRanks}),
            integer_option("nodes", "COUNT", "that the ranks are spread over", 1,
                           {.least = 1, .most = kMostRanks}),
-           choice_option("weights", {"float32", "bfloat16", "float16", "int8"},
-                         "type that experts are stored in", "float32"),
+           weights_option(),
            integer_option("tokens-per-rank", "COUNT", "new tokens of a rank in a step", 32),
            integer_option("sequences-per-rank", "COUNT", "whose home is a rank", 1),
            integer_option("context", "TOKENS", "that are remembered of each sequence", 4096),

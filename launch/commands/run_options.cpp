@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "comm/manifest.hpp"
+#include "experts/dtype.hpp"
+#include "experts/kernels/dispatch.hpp"
 #include "launch/trace_output.hpp"
 #include "runtime/words.hpp"
 
@@ -98,19 +100,47 @@ std::vector<Option> layer_options() {
   };
 }
 
+std::vector<std::string> stored_types() {
+  std::vector<std::string> names;
+  for (const auto type : experts::kAllDTypes) names.emplace_back(experts::name_of(type));
+  return names;
+}
+
+std::vector<std::string> maths() {
+  return {std::string(experts::name_of(experts::Math::kFloat32)),
+          std::string(experts::name_of(experts::Math::kNative))};
+}
+
+Option weights_option() {
+  return choice_option("weights", stored_types(), "stored type of expert weights", "float32");
+}
+
+Option own_weights_option() {
+  std::vector<std::string> types = stored_types();
+  types.insert(types.begin(), "auto");
+  return choice_option("weights", types,
+                       "stored type of expert weights; auto: the checkpoint's, else float32",
+                       "auto");
+}
+
+Option math_option() {
+  return choice_option("math", maths(),
+                       "what products are computed in; native: the stored type's dot products, "
+                       "where the processor has them",
+                       "float32");
+}
+
 std::vector<Option> math_options() {
-  return {
-      choice_option("weights", {"auto", "float32", "bfloat16", "float16", "int8", "fp8", "mxfp4"},
-                    "stored type of expert weights; auto: the checkpoint's, else float32", "auto"),
-      choice_option("math", {"float32", "native"},
-                    "what products are computed in; native: the stored type's dot products, where "
-                    "the processor has them",
-                    "float32"),
-  };
+  return {own_weights_option(), math_option()};
+}
+
+experts::Math math_from(std::string_view name) {
+  return name == experts::name_of(experts::Math::kNative) ? experts::Math::kNative
+                                                          : experts::Math::kFloat32;
 }
 
 experts::Math math_of(const Options& options) {
-  return options.text("math") == "native" ? experts::Math::kNative : experts::Math::kFloat32;
+  return math_from(options.text("math"));
 }
 
 runtime::LayerOptions layer_settings(const Options& options) {

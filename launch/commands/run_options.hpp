@@ -2,6 +2,8 @@
 #pragma once
 /// @file
 /// The flags of `run`, and what they mean.
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "launch/options.hpp"
@@ -16,8 +18,19 @@ namespace switchyard::launch {
 /// which changes no bit of float32 products.
 [[nodiscard]] std::vector<Option> layer_options();
 [[nodiscard]] runtime::LayerOptions layer_settings(const Options& options);
-/// --weights and --math: what a layer is stored and multiplied in, which decides its bits.
+/// Names of all stored types, and of all ways to multiply.
+[[nodiscard]] std::vector<std::string> stored_types();
+[[nodiscard]] std::vector<std::string> maths();
+/// --weights: any stored type, float32 unless told otherwise.
+[[nodiscard]] Option weights_option();
+/// --weights with the choice of the checkpoint's own type, which is the default.
+[[nodiscard]] Option own_weights_option();
+[[nodiscard]] Option math_option();
+/// own_weights_option and math_option: what a layer is stored and multiplied in, which decides its
+/// bits.
 [[nodiscard]] std::vector<Option> math_options();
+/// @param name  one of maths
+[[nodiscard]] experts::Math math_from(std::string_view name);
 [[nodiscard]] experts::Math math_of(const Options& options);
 /// --inject of the verify commands.
 [[nodiscard]] Option inject_option();
