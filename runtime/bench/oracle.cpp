@@ -69,7 +69,7 @@ double error_of_rms(std::span<const double> want, std::span<const float> got) {
 }
 
 double error_limit(bool float32_products, std::int64_t depth) {
-  if (!float32_products) return 2e-2;
+  if (!float32_products) return 1.5e-2;
   return 8 * 0x1p-24 * std::sqrt(static_cast<double>(depth));
 }
 }  // namespace switchyard::runtime::bench

@@ -11,7 +11,6 @@
 namespace switchyard::runtime::bench {
 
 /// Another source's weights, rounded to the type that experts and always-on networks are stored in.
-/// int8 is left as it is: there the rounding is part of the error.
 class StoredSource final : public experts::WeightSource {
  public:
   /// @param source  must outlive it
@@ -39,6 +38,7 @@ class StoredSource final : public experts::WeightSource {
 /// The most that error_of_rms may be. float32 products of `depth` terms in one chain err by less
 /// than u sqrt(depth) of rms (u = 2^-24, random signs), three of them in a row and a sum of slots:
 /// eight times that. Rounded activations (bfloat16: 2^-9 each, int8: 1/254 of the largest of a
-/// group) come to 1.1e-2 where many rows are looked at, one row to more: 2e-2.
+/// group) come to 3.2e-3 and 6.3e-3 for experts of presets: 1.5e-2. With fewer than 32 inputs or
+/// outputs one row can be further off by chance.
 [[nodiscard]] double error_limit(bool float32_products, std::int64_t depth);
 }  // namespace switchyard::runtime::bench
