@@ -19,6 +19,10 @@ function(switchyard_add_test subject)
   endif()
   target_link_libraries(${target} PRIVATE switchyard_options ${library} GTest::gmock ${arg_LIBS})
   target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)  # what is tested keeps its -O3
+  if(NOT CMAKE_CXX_COMPILER_LAUNCHER)
+    target_precompile_headers(${target} REUSE_FROM switchyard_test_headers)
+    switchyard_quiet_headers(${target})
+  endif()
   target_compile_definitions(${target} PRIVATE
     SWITCHYARD_TEST_DATA="${PROJECT_SOURCE_DIR}/tests" SWITCHYARD_PROGRAM="$<TARGET_FILE:switchyard>")
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)

@@ -18,6 +18,23 @@ if(SWITCHYARD_SANITIZE)
   target_link_options(switchyard_options INTERFACE -fsanitize=${SWITCHYARD_SANITIZE})
 endif()
 
+# switchyard_precompile(target HEADER ...): what nearly every source of a target reads, read once; a
+# third to a half of the time of a build. A compiler cache in front would not see through it.
+set(switchyard_common_headers <algorithm> <array> <chrono> <cstdint> <cstring> <filesystem> <functional>
+  <map> <memory> <optional> <span> <sstream> <stdexcept> <string> <string_view> <utility> <vector>)
+# GCC 12 forgets there that they are the system's, and reports "text" + std::string as a copy out of
+# bounds (its bug 105329).
+function(switchyard_quiet_headers target)
+  target_compile_options(${target} PRIVATE
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-stringop-overflow> $<$<CXX_COMPILER_ID:GNU>:-Wno-array-bounds>)
+endfunction()
+function(switchyard_precompile target)
+  if(NOT CMAKE_CXX_COMPILER_LAUNCHER)
+    target_precompile_headers(${target} PRIVATE ${switchyard_common_headers} ${ARGN})
+    switchyard_quiet_headers(${target})
+  endif()
+endfunction()
+
 # switchyard_folder(comm ...): the library of one top-level folder, from all its sources.
 function(switchyard_folder name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
