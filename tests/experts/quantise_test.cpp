@@ -116,8 +116,8 @@ TEST(Quantise, ABlockWithoutANumberIsNanAndItsNeighboursAreNot) {
 
 TEST(Quantise, ZerosAndTheSmallestStayFiniteAndTheLargestDoNotOverflow) {
   for (const DType type : kScaled) {
-    for (const float value : {0.0F, std::numeric_limits<float>::denorm_min(), 0x1p-126F,
-                              0x1.fp+127F}) {
+    for (const float value :
+         {0.0F, std::numeric_limits<float>::denorm_min(), 0x1p-126F, 0x1.fp+127F}) {
       const std::vector<float> values(40, value);
       const float got = quantise(view_of(values, 1, 40), type).view.at(0, 39);
       EXPECT_TRUE(std::isfinite(got)) << name_of(type) << " " << value;
