@@ -8,7 +8,8 @@ fail() {
   exit 1
 }
 
-cores() { nproc; }
+# What this process may run on; nproc itself would take OMP_NUM_THREADS for an answer.
+cores() { env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc; }
 
 # The Debian packages that a build needs; `check` adds its own.
 build_packages=(g++ cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libopenblas-dev
