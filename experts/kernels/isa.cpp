@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experts/kernels/isa.hpp"
 
-#include <array>
 #include <stdexcept>
 #include <string>
 
@@ -11,8 +10,6 @@
 
 namespace switchyard::experts {
 namespace {
-
-constexpr std::array<Isa, 3> kAll = {Isa::kPortable, Isa::kAvx2, Isa::kAvx512};
 
 #if defined(__x86_64__)
 /// Asked by hand: not every compiler's __builtin_cpu_supports knows it.
@@ -43,7 +40,7 @@ bool is_here(Isa isa) {
 
 Isa best_isa() {
   Isa best = Isa::kPortable;
-  for (const Isa isa : kAll) {
+  for (const Isa isa : kAllIsas) {
     if (is_here(isa)) best = isa;
   }
   return best;
@@ -52,10 +49,10 @@ Isa best_isa() {
 Isa isa_from(std::string_view name) {
   if (name == "auto") return best_isa();
   std::string here = "auto";
-  for (const Isa isa : kAll) {
+  for (const Isa isa : kAllIsas) {
     if (is_here(isa)) here.append(", ").append(name_of(isa));
   }
-  for (const Isa isa : kAll) {
+  for (const Isa isa : kAllIsas) {
     if (name != name_of(isa)) continue;
     if (is_here(isa)) return isa;
     throw std::invalid_argument("isa: this processor has no " + std::string(name) + ", want " +

@@ -8,6 +8,7 @@
 namespace switchyard::experts {
 
 enum class Isa { kPortable, kAvx2, kAvx512 };
+inline constexpr Isa kAllIsas[] = {Isa::kPortable, Isa::kAvx2, Isa::kAvx512};
 
 /// What products are computed in. kFloat32: whatever the stored type, one set of bits over all
 /// instruction sets. kNative: the processor's dot products for the stored type, where it has any.

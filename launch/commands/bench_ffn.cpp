@@ -193,8 +193,7 @@ Command bench_ffn_command() {
   options.push_back(text_option(
       "math", "TYPE,...",
       "what products are computed in, native where there is any: " + listed(maths()), "float32"));
-  options.push_back(choice_option("isa", {"auto", "avx512", "avx2", "portable"},
-                                  "instructions of the kernels", "auto"));
+  options.push_back(isa_option("instructions of the kernels"));
   options.push_back(
       text_option("backend", "NAME,...", "ours; openblas: beside it sgemm, for float32", "ours"));
   options.push_back(text_option(

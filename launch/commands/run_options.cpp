@@ -95,8 +95,7 @@ std::vector<Option> layer_options() {
       integer_option("chunk-tokens", "COUNT", "most tokens a rank sends at once; 0: all", 0),
       integer_option("threads-per-rank", "COUNT", "that compute; changes no bit", 1,
                      {.least = 1, .most = 1024}),
-      choice_option("isa", {"auto", "avx512", "avx2", "portable"},
-                    "instructions of the kernels; changes no bit of float32 products", "auto"),
+      isa_option("instructions of the kernels; changes no bit of float32 products"),
   };
 }
 
@@ -109,6 +108,14 @@ std::vector<std::string> stored_types() {
 std::vector<std::string> maths() {
   return {std::string(experts::name_of(experts::Math::kFloat32)),
           std::string(experts::name_of(experts::Math::kNative))};
+}
+
+Option isa_option(std::string meaning) {
+  std::vector<std::string> names{"auto"};
+  for (const auto isa : experts::kAllIsas) {
+    names.insert(names.begin() + 1, std::string(experts::name_of(isa)));
+  }
+  return choice_option("isa", std::move(names), std::move(meaning), "auto");
 }
 
 Option weights_option() {

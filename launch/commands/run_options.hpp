@@ -21,6 +21,8 @@ namespace switchyard::launch {
 /// Names of all stored types, and of all ways to multiply.
 [[nodiscard]] std::vector<std::string> stored_types();
 [[nodiscard]] std::vector<std::string> maths();
+/// --isa: the widest that this processor has, unless told otherwise.
+[[nodiscard]] Option isa_option(std::string meaning);
 /// --weights: any stored type, float32 unless told otherwise.
 [[nodiscard]] Option weights_option();
 /// --weights with the choice of the checkpoint's own type, which is the default.
