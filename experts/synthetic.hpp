@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 
+#include "experts/kernels/aligned.hpp"
 #include "experts/router/routing.hpp"
 #include "experts/weights.hpp"
 
@@ -65,13 +66,14 @@ class SyntheticSource final : public WeightSource {
   [[nodiscard]] std::vector<float> output_bias() override;
 
  private:
-  [[nodiscard]] ExpertTensors network(const ExpertSpec& spec, std::int64_t id) const;
+  [[nodiscard]] ExpertTensors network(const ExpertSpec& spec, std::int64_t id);
   BlockSpec spec_;
   std::uint64_t seed_;
   std::uint32_t layer_;
   bool router_bias_;
   bool selection_bias_;
   std::shared_ptr<std::vector<float>> shared_gate_;
+  std::shared_ptr<AlignedBuffer> spare_;  ///< of the network that was made last
 };
 
 /// Loads for experiments: k distinct experts a token, drawn one after the other without

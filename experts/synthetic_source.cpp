@@ -68,11 +68,14 @@ RouterTensors SyntheticSource::router() {
   return tensors;
 }
 
-ExpertTensors SyntheticSource::network(const ExpertSpec& spec, std::int64_t id) const {
+ExpertTensors SyntheticSource::network(const ExpertSpec& spec, std::int64_t id) {
   const std::int64_t size = spec.hidden * spec.width;
   const std::int64_t matrices = spec.unit == Unit::kPlain ? 2 : spec.unit == Unit::kGated ? 3 : 4;
-  auto memory =
-      std::make_shared<AlignedBuffer>(static_cast<std::size_t>(matrices * size) * sizeof(float));
+  const auto bytes = static_cast<std::size_t>(matrices * size) * sizeof(float);
+  // New pages cost as much as the numbers in them, so memory that nobody looks at is used again.
+  const bool free = spare_ && spare_.use_count() == 1 && spare_->size() >= bytes;
+  if (!free) spare_ = std::make_shared<AlignedBuffer>(bytes);
+  const auto memory = spare_;
   auto* values = memory->as<float>();
   const auto matrix = [&](Stream stream, std::int64_t out, std::int64_t in) {
     const WeightView view = make_matrix(seed_, layer_, id, stream, out, in, values);
@@ -97,7 +100,7 @@ ExpertTensors SyntheticSource::network(const ExpertSpec& spec, std::int64_t id) 
     tensors.up_bias = bias(Stream::kUpBias, spec.width);
     tensors.down_bias = bias(Stream::kDownBias, spec.hidden);
   }
-  tensors.keep_alive = std::move(memory);
+  tensors.keep_alive = memory;
   return tensors;
 }
 

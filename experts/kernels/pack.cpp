@@ -45,6 +45,19 @@ constexpr std::int64_t depth_of_step(DType stored) {
   return stored == DType::kBfloat16 ? 2 : 1;
 }
 
+/// Converts `count` elements, and fills up with zeros.
+template <DType kTo, DType kFrom>
+void read_line(const Element<kFrom>* from, std::int64_t stride, std::int64_t count,
+               std::array<Element<kTo>, kBlock>& line) {
+  auto* const to = line.data();
+  if (stride == 1) {
+    for (std::int64_t k = 0; k < count; ++k) to[k] = convert<kTo, kFrom>(from[k]);
+  } else {
+    for (std::int64_t k = 0; k < count; ++k) to[k] = convert<kTo, kFrom>(from[k * stride]);
+  }
+  std::fill(to + count, to + kBlock, Element<kTo>{});
+}
+
 /// Copies outputs [first_output, first_output + count) into columns from `first_column` of a panel.
 template <DType kTo, DType kFrom>
 void copy_columns(const WeightView& weight, std::int64_t first_output, std::int64_t count,
@@ -54,17 +67,17 @@ void copy_columns(const WeightView& weight, std::int64_t first_output, std::int6
       static_cast<const Element<kFrom>*>(weight.data) + first_output * weight.out_stride;
   const std::int64_t valid = std::clamp<std::int64_t>(weight.out - first_output, 0, count);
   const std::int64_t padded = (weight.in + kStep - 1) / kStep * kStep;
+  std::array<Element<kTo>, kBlock> line;
   for (std::int64_t first = 0; first < padded; first += kBlock) {
-    for (std::int64_t c = 0; c < count; ++c) {
-      Element<kTo>* to = panel + (first_column + c) * kStep;
-      const auto place = [](std::int64_t k) { return k / kStep * kStep * kColumns + k % kStep; };
-      const std::int64_t last = std::min(first + kBlock, padded);
-      const std::int64_t filled = c < valid ? std::min(last, weight.in) : first;
-      const Element<kFrom>* from = source + c * weight.out_stride;
-      for (std::int64_t k = first; k < filled; ++k) {
-        to[place(k)] = convert<kTo, kFrom>(from[k * weight.in_stride]);
+    const std::int64_t inputs = std::min(kBlock, padded - first);
+    Element<kTo>* to = panel + first * kColumns + first_column * kStep;
+    for (std::int64_t c = 0; c < count; ++c, to += kStep) {
+      const Element<kFrom>* from = source + c * weight.out_stride + first * weight.in_stride;
+      read_line<kTo, kFrom>(from, weight.in_stride,
+                            c < valid ? std::min(inputs, weight.in - first) : 0, line);
+      for (std::int64_t k = 0; k < inputs; k += kStep) {
+        std::memcpy(to + k * kColumns, line.data() + k, sizeof(Element<kTo>) * kStep);
       }
-      for (std::int64_t k = filled; k < last; ++k) to[place(k)] = Element<kTo>{};
     }
   }
 }
@@ -160,24 +173,49 @@ void copy_columns(const WeightView& weight, std::int64_t first_output, std::int6
   });
 }
 
-/// A matrix in a type that copy_columns takes for this stored type.
-struct Prepared {
-  Prepared(const WeightView& weight, DType stored) : view(weight) {
-    if (is_scaled(stored) && !fits_panels(weight, stored)) {
-      quantised = quantise(weight, stored);
-      view = quantised.view;
-    } else if (!is_scaled(stored) && is_scaled(weight.type)) {
-      widened.resize(static_cast<std::size_t>(weight.out * weight.in));
-      for (std::int64_t o = 0; o < weight.out; ++o) {
-        widen_inputs(weight, o, 0, weight.in, widened.data() + o * weight.in);
+/// Outputs that are rounded or widened at once: they stay in a cache, and FP8's blocks whole.
+constexpr std::int64_t kBand = 128;
+
+/// Calls f(view, first) for bands of a matrix, in a type that copy_columns takes for `stored`;
+/// outputs of the view are those from `first` on.
+template <class F>
+void each_band(const WeightView& weight, DType stored, const F& f) {
+  const bool rounds = is_scaled(stored) && !fits_panels(weight, stored);
+  const bool widens = !is_scaled(stored) && is_scaled(weight.type);
+  if (!rounds && !widens) return f(weight, std::int64_t{0});
+  std::vector<float> widened;
+  for (std::int64_t first = 0; first < weight.out; first += kBand) {
+    const std::int64_t count = std::min(kBand, weight.out - first);
+    WeightView band = weight;
+    if (is_scaled(weight.type)) {
+      widened.resize(static_cast<std::size_t>(count * weight.in));
+      for (std::int64_t o = 0; o < count; ++o) {
+        widen_inputs(weight, first + o, 0, weight.in, widened.data() + o * weight.in);
       }
-      view = {widened.data(), DType::kFloat32, weight.out, weight.in, weight.in, 1};
+      band = {widened.data(), DType::kFloat32, count, weight.in, weight.in, 1};
+    } else {
+      band.data = static_cast<const std::byte*>(weight.data) +
+                  bytes_of(weight.type, first * weight.out_stride);
+      band.out = count;
+    }
+    if (rounds) {
+      const QuantisedMatrix quantised = quantise(band, stored);
+      f(quantised.view, first);
+    } else {
+      f(band, first);
     }
   }
-  QuantisedMatrix quantised;
-  std::vector<float> widened;
-  WeightView view;
-};
+}
+
+/// Panels of `width` outputs, from `column` on in each.
+void pack_columns(const WeightView& weight, std::int64_t width, std::int64_t column, DType stored,
+                  void* panels) {
+  each_band(weight, stored, [&](const WeightView& band, std::int64_t first) {
+    for (std::int64_t p = 0; p < panels_for(band.out, width); ++p) {
+      copy_columns(band, p * width, width, column, stored, panels, first / width + p);
+    }
+  });
+}
 }  // namespace
 
 bool fits_panels(const WeightView& weight, DType stored) {
@@ -202,20 +240,11 @@ std::int64_t panel_bytes(std::int64_t outputs, std::int64_t depth, std::int64_t 
 }
 
 void pack_whole(const WeightView& weight, DType stored, void* panels) {
-  const Prepared prepared(weight, stored);
-  for (std::int64_t p = 0; p < panels_for(weight.out, kColumns); ++p) {
-    copy_columns(prepared.view, p * kColumns, kColumns, 0, stored, panels, p);
-  }
+  pack_columns(weight, kColumns, 0, stored, panels);
 }
 
 void pack_halves(const WeightView& first, const WeightView& second, DType stored, void* panels) {
-  std::int64_t column = 0;
-  for (const WeightView* weight : {&first, &second}) {
-    const Prepared prepared(*weight, stored);
-    for (std::int64_t p = 0; p < panels_for(weight->out, kHalf); ++p) {
-      copy_columns(prepared.view, p * kHalf, kHalf, column, stored, panels, p);
-    }
-    column += kHalf;
-  }
+  pack_columns(first, kHalf, 0, stored, panels);
+  pack_columns(second, kHalf, kHalf, stored, panels);
 }
 }  // namespace switchyard::experts

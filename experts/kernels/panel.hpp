@@ -78,6 +78,17 @@ struct Kernels {
   /// their sum, 16 interleaved parts in order. -infinity becomes 0 where m is finite.
   /// @param count  a multiple of 16
   void (*exponentials)(float* values, std::int64_t count, float* most, float* sum) = nullptr;
+  /// The bits of the largest magnitude; those of a NaN are above those of infinity.
+  std::uint32_t (*largest_bits)(const float* values, std::int64_t count) = nullptr;
+  /// values * inverse, rounded to integers. @pre they are from -127 to 127
+  void (*encode_int8)(const float* values, std::int64_t count, float inverse,
+                      std::uint8_t* codes) = nullptr;
+  /// values / scale as e4m3. @pre none is NaN
+  void (*encode_fp8)(const float* values, std::int64_t count, float scale,
+                     std::uint8_t* codes) = nullptr;
+  /// Blocks of 32 values: 16 bytes of e2m1 codes and a scale each.
+  void (*encode_mxfp4)(const float* values, std::int64_t blocks, std::uint8_t* codes,
+                       std::uint8_t* scales) = nullptr;
 };
 
 [[nodiscard]] Kernels portable_kernels();

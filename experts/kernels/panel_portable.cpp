@@ -116,6 +116,7 @@ struct Lanes {
 }  // namespace
 }  // namespace switchyard::experts::panel
 
+#include "experts/kernels/encode.inl"
 #include "experts/kernels/inner.inl"
 #include "experts/kernels/panel.inl"
 #include "experts/kernels/philox.inl"
@@ -124,6 +125,7 @@ struct Lanes {
 
 namespace switchyard::experts::panel {
 Kernels portable_kernels() {
-  return {Simd::kMaxRows, pack_rows, run, fill, finish_sums, weighted_sum, exponentials};
+  return {Simd::kMaxRows, pack_rows,    run,         fill,       finish_sums, weighted_sum,
+          exponentials,   largest_bits, encode_int8, encode_fp8, encode_mxfp4};
 }
 }  // namespace switchyard::experts::panel

@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "experts/kernels/dispatch.hpp"
+
 namespace switchyard::experts {
 namespace {
 
@@ -17,17 +19,6 @@ constexpr std::int64_t blocks_for(std::int64_t extent, std::int64_t block) {
   return (extent + block - 1) / block;
 }
 
-/// The bits of the largest magnitude, which order as magnitudes do; a NaN is above infinity.
-std::uint32_t largest_bits(const float* values, std::int64_t count) {
-  std::int32_t most = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto bits =
-        static_cast<std::int32_t>(std::bit_cast<std::uint32_t>(values[i]) & 0x7fffffffU);
-    most = bits > most ? bits : most;
-  }
-  return static_cast<std::uint32_t>(most);
-}
-
 /// The scale of a block whose largest magnitude has these bits.
 float scale_of(std::uint32_t largest, float steps) {
   if (largest >= kInfinityBits) return std::numeric_limits<float>::quiet_NaN();
@@ -35,41 +26,74 @@ float scale_of(std::uint32_t largest, float steps) {
   return value < 0x1p-100F ? 0.0F : value / steps;
 }
 
-void encode_int8(const float* values, std::int64_t count, std::uint32_t largest,
-                 std::uint8_t* codes) {
-  constexpr float kShift = 0x1.8p23F;  // adding it rounds to an integer
-  const float most = std::bit_cast<float>(largest);
-  const bool some = largest < kInfinityBits && most >= 0x1p-100F;  // its reciprocal is finite
-  const float inverse = some ? 127.0F / most : 0.0F;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float rounded = some ? values[i] * inverse + kShift - kShift : 0.0F;
-    codes[i] = static_cast<std::uint8_t>(static_cast<std::int8_t>(rounded));
+/// Inputs of an output as floats: in place where they lie so, else in `row`.
+const float* floats_of(const WeightView& weight, std::int64_t output, std::vector<float>& row) {
+  if (weight.type == DType::kFloat32 && weight.in_stride == 1) {
+    return static_cast<const float*>(weight.data) + output * weight.out_stride;
   }
+  row.resize(static_cast<std::size_t>(weight.in));
+  widen_inputs(weight, output, 0, weight.in, row.data());
+  return row.data();
 }
 
-void encode_fp8(const float* values, std::int64_t count, float scale, std::uint8_t* codes) {
-  const bool some = scale > 0;
-  const float by = some ? scale : 1.0F;
-  for (std::int64_t i = 0; i < count; ++i) codes[i] = some ? narrow_fp8(values[i] / by) : 0;
-}
+/// What quantise makes, an output or a row of blocks after the other.
+struct Encoder {
+  const WeightView& weight;
+  QuantisedMatrix& made;
+  BlockShape block;
+  std::int64_t columns;                             ///< blocks of inputs
+  std::int64_t stride;                              ///< elements from one output to the next
+  panel::Kernels kernels = kernels_of(best_isa());  // all of them make the same codes
+  std::vector<float> row = {};
+  std::vector<std::uint32_t> largest = {};
 
-/// Up to 32 inputs, to 16 bytes.
-void encode_mxfp4(const float* values, std::int64_t count, std::uint32_t largest,
-                  std::uint8_t* codes, std::uint8_t& scale) {
-  std::array<std::uint8_t, kMxfp4Block> each{};
-  scale = 255;
-  if (largest < kInfinityBits) {
-    const std::int32_t exponent = static_cast<std::int32_t>(largest >> 23U) - 2;
-    scale = static_cast<std::uint8_t>(std::max(exponent, 0));
-    const auto inverse = std::bit_cast<float>((254U - scale) << 23U);
+  [[nodiscard]] std::int64_t inputs_of(std::int64_t b) const {
+    return std::min(block.inputs, weight.in - b * block.inputs);
+  }
+
+  void mxfp4(std::int64_t o) {
+    const std::int64_t whole = weight.in / kMxfp4Block;
+    const float* const values = floats_of(weight, o, row);
+    std::uint8_t* const codes = made.codes.data() + o * stride / 2;
+    std::uint8_t* const scales = made.byte_scales.data() + o * columns;
+    kernels.encode_mxfp4(values, whole, codes, scales);
+    if (whole == columns) return;
     std::array<float, kMxfp4Block> padded{};
-    std::copy_n(values, count, padded.begin());
-    for (std::size_t i = 0; i < each.size(); ++i) each[i] = narrow_fp4(padded[i] * inverse);
+    std::copy(values + whole * kMxfp4Block, values + weight.in, padded.begin());
+    kernels.encode_mxfp4(padded.data(), 1, codes + whole * kMxfp4Block / 2, scales + whole);
   }
-  for (std::size_t i = 0; i < each.size() / 2; ++i) {
-    codes[i] = static_cast<std::uint8_t>(each[2 * i] | each[2 * i + 1] << 4U);
+
+  /// Outputs [first, end), which share scales; int8 or fp8.
+  void scaled(DType to, std::int64_t first, std::int64_t end) {
+    largest.assign(static_cast<std::size_t>(columns), 0U);
+    for (std::int64_t o = first; o < end; ++o) {
+      const float* const values = floats_of(weight, o, row);
+      for (std::int64_t b = 0; b < columns; ++b) {
+        auto& most = largest[static_cast<std::size_t>(b)];
+        most = std::max(most, kernels.largest_bits(values + b * block.inputs, inputs_of(b)));
+      }
+    }
+    float* const scales = made.scales.data() + first / block.outputs * columns;
+    for (std::int64_t b = 0; b < columns; ++b) {
+      scales[b] =
+          scale_of(largest[static_cast<std::size_t>(b)], to == DType::kFp8 ? kFp8Most : 127.0F);
+    }
+    for (std::int64_t o = first; o < end; ++o) {
+      const float* const values = floats_of(weight, o, row);
+      std::uint8_t* const codes = made.codes.data() + o * stride;
+      for (std::int64_t b = 0; b < columns; ++b) {
+        if (!(scales[b] > 0)) continue;  // no number, or nothing but zeros: codes are 0
+        const std::int64_t at = b * block.inputs;
+        if (to == DType::kFp8) {
+          kernels.encode_fp8(values + at, inputs_of(b), scales[b], codes + at);
+        } else {
+          const float most = std::bit_cast<float>(largest[static_cast<std::size_t>(b)]);
+          kernels.encode_int8(values + at, inputs_of(b), 127.0F / most, codes + at);
+        }
+      }
+    }
   }
-}
+};
 
 template <class Element, class Widen>
 void widen_run(const void* data, std::int64_t first, std::int64_t stride, std::int64_t count,
@@ -119,37 +143,12 @@ QuantisedMatrix quantise(const WeightView& weight, DType to) {
   made.codes.resize(static_cast<std::size_t>(bytes_of(to, weight.out * stride)));
   (mxfp4 ? made.byte_scales.resize(static_cast<std::size_t>(num_scales))
          : made.scales.resize(static_cast<std::size_t>(num_scales)));
-  std::vector<float> row(static_cast<std::size_t>(weight.in));
-  std::vector<std::uint32_t> largest(static_cast<std::size_t>(columns));
+  Encoder encoder{weight, made, block, columns, stride};
   for (std::int64_t first = 0; first < weight.out; first += block.outputs) {
-    const std::int64_t last = std::min(first + block.outputs, weight.out);
-    std::fill(largest.begin(), largest.end(), 0U);
-    const auto each_block = [&](const auto& f) {
-      for (std::int64_t b = 0; b < columns; ++b) {
-        const std::int64_t begin = b * block.inputs;
-        f(b, row.data() + begin, std::min(block.inputs, weight.in - begin));
-      }
-    };
-    for (std::int64_t o = first; o < last; ++o) {
-      widen_inputs(weight, o, 0, weight.in, row.data());
-      each_block([&](std::int64_t b, const float* values, std::int64_t count) {
-        auto& most = largest[static_cast<std::size_t>(b)];
-        most = std::max(most, largest_bits(values, count));
-      });
-    }
-    const std::int64_t scales = first / block.outputs * columns;
-    for (std::int64_t o = first; o < last; ++o) {
-      if (last - first > 1) widen_inputs(weight, o, 0, weight.in, row.data());
-      std::uint8_t* codes = made.codes.data() + bytes_of(to, o * stride);
-      each_block([&](std::int64_t b, const float* values, std::int64_t count) {
-        const std::uint32_t most = largest[static_cast<std::size_t>(b)];
-        const auto at = static_cast<std::size_t>(scales + b);
-        std::uint8_t* out = codes + bytes_of(to, b * block.inputs);
-        if (mxfp4) return encode_mxfp4(values, count, most, out, made.byte_scales[at]);
-        made.scales[at] = scale_of(most, to == DType::kFp8 ? kFp8Most : 127.0F);
-        if (to == DType::kFp8) return encode_fp8(values, count, made.scales[at], out);
-        encode_int8(values, count, most, out);
-      });
+    if (mxfp4) {
+      encoder.mxfp4(first);
+    } else {
+      encoder.scaled(to, first, std::min(first + block.outputs, weight.out));
     }
   }
   made.view = {.data = made.codes.data(),

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "experts/ffn.hpp"
+#include "experts/kernels/dispatch.hpp"
 #include "experts/kernels/pack.hpp"
 #include "tests/experts/random_expert.hpp"
 #include "tests/experts/run_expert.hpp"
@@ -260,6 +261,51 @@ TEST(Quantise, ANanCodeSpoilsItsGroupOnEveryProcessor) {
         .run(batch.rows, {}, batch.results, scratch);
     EXPECT_TRUE(std::isnan(batch.results[0][5])) << name_of(isa);
     EXPECT_FALSE(std::isnan(batch.results[0][4])) << name_of(isa);
+  }
+}
+
+/// Values of every exponent that codes can have, ties and both sides of them.
+std::vector<float> values_around(float least, float most) {
+  std::vector<float> values = {0.0F, -0.0F, least, most};
+  std::mt19937 generator(4);
+  for (float edge = least; edge <= most; edge *= 1.0625F) {
+    for (const float value : {edge, std::nextafter(edge, 0.0F), std::nextafter(edge, most)}) {
+      values.push_back(generator() % 2 == 0 ? value : -value);
+    }
+  }
+  for (float tie = 0.25F; tie < most; tie += 0.25F) values.push_back(tie);
+  while (values.size() % 32 != 0) values.push_back(most);
+  return values;
+}
+
+TEST(Quantise, EveryProcessorMakesTheCodesOfTheOneValueConversions) {
+  for (const Isa isa : isas_here()) {
+    SCOPED_TRACE(name_of(isa));
+    const panel::Kernels kernels = kernels_of(isa);
+    const std::vector<float> fp8 = values_around(0x1p-12F, 448.0F);
+    std::vector<std::uint8_t> codes(fp8.size());
+    for (const float scale : {1.0F, 0.3F, 7.0F}) {
+      const auto count = static_cast<std::int64_t>(fp8.size()) - 3;  // fills no vector
+      kernels.encode_fp8(fp8.data(), count, scale, codes.data());
+      for (std::size_t i = 0; i < fp8.size() - 3; ++i) {
+        ASSERT_EQ(codes[i], narrow_fp8(fp8[i] / scale)) << fp8[i] << " / " << scale;
+      }
+    }
+    const std::vector<float> fp4 = values_around(0x1p-4F, 7.75F);  // 2^2 is the scale
+    const auto blocks = static_cast<std::int64_t>(fp4.size() / 32);
+    std::vector<std::uint8_t> scales(static_cast<std::size_t>(blocks));
+    kernels.encode_mxfp4(fp4.data(), blocks, codes.data(), scales.data());
+    for (std::size_t i = 0; i < fp4.size(); ++i) {
+      const std::uint8_t code = i % 2 == 0 ? codes[i / 2] & 15U : codes[i / 2] >> 4U;
+      ASSERT_EQ(code, narrow_fp4(fp4[i] / widen_e8m0(scales[i / 32]))) << fp4[i];
+    }
+    for (const std::int64_t count : {1, 15, 33, 128}) {
+      std::vector<float> values(static_cast<std::size_t>(count), -0x1p-149F);
+      values.back() = -3.0F;
+      EXPECT_EQ(kernels.largest_bits(values.data(), count), std::bit_cast<std::uint32_t>(3.0F));
+      values.front() = std::numeric_limits<float>::quiet_NaN();
+      EXPECT_GT(kernels.largest_bits(values.data(), count), 0x7f800000U);
+    }
   }
 }
 
