@@ -85,10 +85,9 @@ void NetworkReader::add_matrix(std::vector<Part>& parts, const std::string& patt
   std::vector<std::int64_t> shape = {linear ? out : in, linear ? in : out};
   if (form_.stack == Stack::kTensor) shape.insert(shape.begin(), networks_);
   if (form_.stack == Stack::kRows) shape.front() *= networks_;
-  parts.push_back({.pattern = pattern,
-                   .shape = shape,
-                   .matrix = true,
-                   .codes = linear && form_.stack != Stack::kRows});
+  std::vector<std::int64_t> codes = {out, in};
+  if (form_.stack != Stack::kNone) codes.insert(codes.begin(), networks_);
+  parts.push_back({.pattern = pattern, .shape = shape, .codes = codes, .order = order});
 }
 
 std::vector<NetworkReader::Part> NetworkReader::parts() const {
@@ -107,7 +106,7 @@ std::vector<NetworkReader::Part> NetworkReader::parts() const {
   const auto add_bias = [&](const std::string& pattern, std::int64_t count) {
     std::vector<std::int64_t> shape = {count};
     if (form_.stack != Stack::kNone) shape.insert(shape.begin(), networks_);
-    parts.push_back({bias_pattern(pattern), shape, false, false});
+    parts.push_back({.pattern = bias_pattern(pattern), .shape = shape, .codes = {}});
   };
   if (has_gate) add_bias(form_.gate, gate_width);
   if (!is_fused) add_bias(form_.up, spec_.width);
@@ -128,7 +127,7 @@ std::set<std::string> NetworkReader::names() const {
   const std::int64_t copies = form_.stack == Stack::kNone ? networks_ : 1;
   for (const Part& part : parts()) {
     for (std::int64_t i = 0; i < copies; ++i) {
-      if (!part.matrix) {
+      if (part.codes.empty()) {
         names.insert(tensor_name(prefix_, part.pattern, i));
         continue;
       }
@@ -145,10 +144,8 @@ bool NetworkReader::is_there() const {
   for (const Part& part : parts()) {
     for (std::int64_t i = 0; i < copies; ++i) {
       const std::string name = tensor_name(prefix_, part.pattern, i);
-      const bool codes = part.matrix && part.codes && has_matrix(*tensors_, name, packed_names());
-      if (codes || tensors_->find(name) != nullptr) {
-        return true;
-      }
+      const bool codes = !part.codes.empty() && has_matrix(*tensors_, name, packed_names());
+      if (codes || tensors_->find(name) != nullptr) return true;
     }
   }
   return false;
@@ -159,16 +156,32 @@ void NetworkReader::check() const {
   for (const Part& part : parts()) {
     for (std::int64_t i = 0; i < copies; ++i) {
       const std::string name = tensor_name(prefix_, part.pattern, i);
-      if (!part.matrix) {
+      if (part.codes.empty()) {
         require_float(tensors_->at(name), name);
         require_shape(tensors_->at(name), name, part.shape);
         continue;
       }
       const StoredMatrix found = find(part.pattern, i);
-      if (found.scales != nullptr && !part.codes) require_float(*found.tensor, found.name);
-      require_shapes(found, part.shape, blocks_);
+      require_shapes(found, found.scales != nullptr ? part.codes : part.shape, blocks_);
     }
   }
+}
+
+std::vector<NetworkMatrix> NetworkReader::matrices() const {
+  const bool stacked = form_.stack != Stack::kNone;
+  std::vector<NetworkMatrix> found;
+  for (const Part& part : parts()) {
+    if (part.codes.empty()) continue;
+    for (std::int64_t i = 0; i < (stacked ? 1 : networks_); ++i) {
+      found.push_back({.name = find(part.pattern, i).name,
+                       .out = part.codes[part.codes.size() - 2],
+                       .in = part.codes.back(),
+                       .networks = stacked ? networks_ : 1,
+                       .stacked = stacked,
+                       .order = part.order});
+    }
+  }
+  return found;
 }
 
 const Tensor& NetworkReader::tensor(const std::string& pattern, std::int64_t network) const {

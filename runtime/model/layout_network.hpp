@@ -16,6 +16,18 @@
 
 namespace switchyard::runtime {
 
+/// A tensor with a matrix of one network, or of all.
+struct NetworkMatrix {
+  std::string name;
+  std::int64_t out = 0;  ///< of a network
+  std::int64_t in = 0;
+  std::int64_t networks = 1;  ///< how many are in the tensor, one after the other
+  bool stacked = false;       ///< codes have a dimension for them, even if it is 1
+  Order order = Order::kLinear;
+};
+
+/// Numbers lie as their form says. Codes with scales always lie as [out, in], in stacks as
+/// [networks, out, in]: scales are of blocks of inputs, which no other order keeps together.
 class NetworkReader {
  public:
   /// Finds the form that is there and checks presence, type and shape of every tensor of it.
@@ -33,13 +45,16 @@ class NetworkReader {
   /// @throws std::invalid_argument  "expert 9, want 0 to 7"; codes or scales that are no numbers
   [[nodiscard]] experts::ExpertTensors read(std::int64_t network) const;
 
+  /// Where the matrices of all networks lie.
+  [[nodiscard]] std::vector<NetworkMatrix> matrices() const;
+
  private:
   /// A tensor that the form needs: its pattern, and what it must be.
   struct Part {
     std::string pattern;
-    std::vector<std::int64_t> shape;
-    bool matrix = true;  ///< a vector of numbers otherwise
-    bool codes = true;   ///< whether codes with scales can lie so
+    std::vector<std::int64_t> shape;  ///< of numbers
+    std::vector<std::int64_t> codes;  ///< shape of codes; empty: a vector of numbers
+    Order order = Order::kLinear;
   };
   [[nodiscard]] std::vector<Part> parts() const;
   void add_matrix(std::vector<Part>& parts, const std::string& pattern, Order order,

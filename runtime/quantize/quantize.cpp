@@ -6,13 +6,16 @@
 #include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <stdexcept>
+#include <system_error>
 #include <unistd.h>
 
 #include "experts/kernels/quantise.hpp"
 #include "runtime/model/checked_json.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/model/layout.hpp"
+#include "runtime/model/layout_network.hpp"
 #include "runtime/model/layout_source.hpp"
 #include "runtime/report/whole_file.hpp"
 
@@ -33,34 +36,28 @@ struct Sums {
   double largest = 0;
 };
 
-/// Names of the routed experts' matrices, and the layer of each.
-std::map<std::string, std::int64_t> expert_matrices(const TensorSet& tensors, const Model& model) {
-  const FamilyLayout layout = layout_of(model.family());
-  const std::int64_t num_experts = model.block().router.experts;
-  std::map<std::string, std::int64_t> found;
+/// A matrix of routed experts, and the layer that they are in.
+struct ExpertMatrix {
+  NetworkMatrix lies;
+  std::int64_t layer = 0;
+};
+
+/// Those of all layers, by name.
+std::map<std::string, ExpertMatrix> expert_matrices(const Checkpoint& checkpoint) {
+  const auto& tensors = checkpoint.tensors();
+  const Model& model = checkpoint.model();
+  const experts::BlockSpec block = model.block();
+  std::map<std::string, ExpertMatrix> found;
   for (const std::int64_t layer : model.moe_layers()) {
-    const std::string prefix = find_prefix(tensors, model.family(), layer);
-    for (const NetworkForm& form : layout.experts) {
-      const std::int64_t copies = form.stack == Stack::kNone ? num_experts : 1;
-      for (std::int64_t e = 0; e < copies; ++e) {
-        for (const auto& [pattern, order] :
-             {std::pair{form.gate, form.order}, std::pair{form.up, form.order},
-              std::pair{form.linear, form.order}, std::pair{form.down, form.down_order}}) {
-          if (pattern.empty()) continue;
-          const std::string name = tensor_name(prefix, pattern, e);
-          if (tensors.find(name) == nullptr) continue;
-          if (order != Order::kLinear || form.stack == Stack::kRows) {
-            throw std::invalid_argument(tensors.at(name).file + ": tensor " + shown(name) +
-                                        ": inputs first or experts in rows, want [outputs, "
-                                        "inputs] of every expert");
-          }
-          found.emplace(name, layer);
-        }
-      }
+    std::set<std::string> used;
+    const NetworkReader reader(tensors, find_prefix(*tensors, model.family(), layer),
+                               layout_of(model.family()).experts, block.expert,
+                               block.router.experts, checkpoint.blocks(), used);
+    for (NetworkMatrix& matrix : reader.matrices()) {
+      require_float(tensors->at(matrix.name), matrix.name);
+      const std::string name = matrix.name;
+      found.emplace(name, ExpertMatrix{std::move(matrix), layer});
     }
-  }
-  if (found.empty()) {
-    throw std::invalid_argument(tensors.where() + ": no expert in floats, want some to quantise");
   }
   return found;
 }
@@ -92,34 +89,57 @@ std::int64_t elements_of(const Entry& entry) {
   return count;
 }
 
-/// Codes and scales of a matrix or a stack of them.
-std::pair<Entry, Entry> coded(const std::string& name, const Tensor& tensor, DType type) {
-  const std::int64_t dimensions = static_cast<std::int64_t>(tensor.shape.size());
-  if (dimensions != 2 && dimensions != 3) {
-    throw std::invalid_argument(tensor.file + ": tensor " + shown(name) + ": dimensions, got " +
-                                std::to_string(dimensions) + ", want 2 or 3");
-  }
+/// Codes and scales of a matrix or a stack of them, which lie by output whatever the numbers did.
+std::pair<Entry, Entry> coded(const NetworkMatrix& lies, const Tensor& tensor, DType type) {
   const experts::BlockShape block = experts::blocks_of(type);
-  const std::int64_t in = tensor.shape.back();
-  Entry codes{name, file_dtype(type), tensor.shape, 0};
-  Entry scales{name + (type == DType::kFp8 ? "_scale_inv" : "_scale"), "F32", tensor.shape, 0};
+  std::vector<std::int64_t> shape = {lies.out, lies.in};
+  if (lies.stacked) shape.insert(shape.begin(), lies.networks);
+  Entry codes{lies.name, file_dtype(type), shape, 0};
+  Entry scales{lies.name + (type == DType::kFp8 ? "_scale_inv" : "_scale"), "F32", shape, 0};
   std::int64_t& rows = scales.shape[scales.shape.size() - 2];
   rows = blocks_for(rows, block.outputs);
-  scales.shape.back() = blocks_for(in, block.inputs);
+  scales.shape.back() = blocks_for(lies.in, block.inputs);
   codes.size = experts::bytes_of(type, elements_of(codes));
   scales.size = elements_of(scales) * (type == DType::kMxfp4 ? 1 : 4);
   if (type != DType::kMxfp4) return {codes, scales};
-  if (in % experts::kMxfp4Block != 0) {
-    throw std::invalid_argument(tensor.file + ": tensor " + shown(name) + ": inputs, got " +
-                                std::to_string(in) + ", want a multiple of 32 for mxfp4");
+  if (lies.in % experts::kMxfp4Block != 0) {
+    throw std::invalid_argument(tensor.file + ": tensor " + shown(lies.name) + ": inputs, got " +
+                                std::to_string(lies.in) + ", want a multiple of 32 for mxfp4");
   }
   codes.name += "_blocks";
   codes.shape.back() /= experts::kMxfp4Block;
   codes.shape.push_back(experts::kMxfp4Block / 2);
-  scales.name = name + "_scales";
+  scales.name = lies.name + "_scales";
   scales.dtype = "U8";
   return {codes, scales};
 }
+
+/// Matrix `index` of a tensor, its inputs side by side.
+class Rows {
+ public:
+  Rows(const Tensor& tensor, const NetworkMatrix& lies, std::int64_t index) {
+    const std::int64_t size = lies.out * lies.in;
+    const Numbers numbers = storage_.place(tensor, index * size, size);
+    view_ = {numbers.data, numbers.type, lies.out, lies.in, lies.in, 1};
+    if (lies.order == Order::kLinear) return;
+    turned_.resize(static_cast<std::size_t>(size));
+    const experts::WeightView from{numbers.data, numbers.type, lies.in, lies.out, lies.out, 1};
+    std::vector<float> line(static_cast<std::size_t>(lies.out));
+    for (std::int64_t i = 0; i < lies.in; ++i) {
+      experts::widen_inputs(from, i, 0, lies.out, line.data());
+      for (std::int64_t o = 0; o < lies.out; ++o) {
+        turned_[static_cast<std::size_t>(o * lies.in + i)] = line[static_cast<std::size_t>(o)];
+      }
+    }
+    view_ = {turned_.data(), DType::kFloat32, lies.out, lies.in, lies.in, 1};
+  }
+  [[nodiscard]] const experts::WeightView& view() const { return view_; }
+
+ private:
+  Storage storage_{nullptr};
+  std::vector<float> turned_;
+  experts::WeightView view_;
+};
 
 void add_errors(const experts::WeightView& weight, const experts::WeightView& codes,
                 const std::string& name, const Tensor& tensor, Sums& sums) {
@@ -176,13 +196,14 @@ class ShardWriter {
 
 /// A shard of `from` again, its experts as codes; adds to the sums of their layers.
 std::vector<Entry> rewrite(const TensorSet& tensors, const std::vector<std::string>& names,
-                           const std::map<std::string, std::int64_t>& experts, DType type,
+                           const std::map<std::string, ExpertMatrix>& experts, DType type,
                            const fs::path& to, std::map<std::int64_t, Sums>& layers) {
   std::vector<Entry> entries;
   for (const std::string& name : names) {
     const Tensor& tensor = tensors.at(name);
-    if (experts.contains(name)) {
-      auto [codes, scales] = coded(name, tensor, type);
+    const auto expert = experts.find(name);
+    if (expert != experts.end()) {
+      auto [codes, scales] = coded(expert->second.lies, tensor, type);
       entries.push_back(std::move(codes));
       entries.push_back(std::move(scales));
     } else {
@@ -198,14 +219,11 @@ std::vector<Entry> rewrite(const TensorSet& tensors, const std::vector<std::stri
       out.write(tensor.data);
       continue;
     }
-    Sums& sums = layers[expert->second];
-    const std::int64_t in = tensor.shape.back();
-    const std::int64_t rows = tensor.shape[tensor.shape.size() - 2];
+    Sums& sums = layers[expert->second.layer];
     std::vector<std::byte> scales;
-    for (std::int64_t first = 0; first < tensor.elements(); first += rows * in) {
-      Storage storage(nullptr);
-      const Numbers numbers = storage.place(tensor, first, rows * in);
-      const experts::WeightView weight{numbers.data, numbers.type, rows, in, in, 1};
+    for (std::int64_t i = 0; i < expert->second.lies.networks; ++i) {
+      const Rows rows(tensor, expert->second.lies, i);
+      const experts::WeightView& weight = rows.view();
       const experts::QuantisedMatrix matrix = experts::quantise(weight, type);
       add_errors(weight, matrix.view, name, tensor, sums);
       const auto bytes = bytes_of(matrix);
@@ -238,7 +256,11 @@ Json quantization_config(DType type) {
 /// A folder that goes again, unless it was kept.
 class Partial {
  public:
-  explicit Partial(fs::path path) : path_(std::move(path)) { fs::create_directory(path_); }
+  explicit Partial(fs::path path) : path_(std::move(path)) {
+    std::error_code error;
+    fs::create_directory(path_, error);
+    if (error) throw std::system_error(error, "--output: cannot make " + path_.string());
+  }
   ~Partial() {
     std::error_code ignored;
     if (!kept_) fs::remove_all(path_, ignored);
@@ -264,9 +286,8 @@ std::vector<QuantizedLayer> quantize_checkpoint(const fs::path& from, DType type
     throw std::invalid_argument("--output: " + to.string() + " exists, want a new folder");
   }
   const Checkpoint checkpoint(from);
-  const auto tensors = TensorSet::open_directory(from);
-  const auto experts = expert_matrices(*tensors, checkpoint.model());
-  for (const auto& [name, layer] : experts) require_float(tensors->at(name), name);
+  const auto& tensors = checkpoint.tensors();
+  const auto experts = expert_matrices(checkpoint);
 
   std::map<fs::path, std::vector<std::string>> shards;
   for (const std::string& name : tensors->names()) {

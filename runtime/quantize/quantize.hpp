@@ -24,12 +24,12 @@ struct QuantizedLayer {
 
 /// Writes a folder like `from` in which the routed experts' matrices are codes with scales
 /// (model/stored_matrix.hpp), and everything else is as it was: same shards, an index if there was
-/// one, config.json with a quantization_config. It is written beside `output` and renamed when
-/// whole. Memory: one matrix and its codes.
+/// one, config.json with a quantization_config. Matrices that lie by input, and experts that are
+/// rows of one matrix, become [experts, outputs, inputs] (model/layout_network.hpp). It is written
+/// beside `output` and renamed when whole. Memory: one expert's matrix, twice, and its codes.
 /// @param type  kInt8, kFp8 or kMxfp4
-/// @throws std::invalid_argument  `output` exists; experts that are no floats or lie by input;
-/// MXFP4 of
-///                                inputs that are no multiple of 32; a weight that is no number
+/// @throws std::invalid_argument  `output` exists; experts that are no floats; MXFP4 of inputs
+///                                that are no multiple of 32; a weight that is no number
 /// @throws std::system_error      it cannot be read or written
 std::vector<QuantizedLayer> quantize_checkpoint(const std::filesystem::path& from,
                                                 experts::DType type,
