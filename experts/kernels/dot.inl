@@ -14,12 +14,13 @@ struct Streams {
   std::int64_t stream;  ///< bytes from one to the next
   std::int64_t left;    ///< lines that each still has
   std::int64_t a_step;  ///< of these, a step
+  std::int64_t part;    ///< the share, of all blocks'
+  std::int64_t parts;
 
   /// Share `part` of `parts` of what the block is to bring, over this many steps.
-  [[gnu::always_inline]] Streams(const Block& b, std::int64_t part, std::int64_t parts,
-                                 std::int64_t steps) {
-    part += b.part * parts;
-    parts *= b.parts;
+  [[gnu::always_inline]] Streams(const Block& b, std::int64_t own_part, std::int64_t own_parts,
+                                 std::int64_t steps)
+      : part(own_part + b.part * own_parts), parts(own_parts * b.parts) {
     const std::int64_t lines =
         b.fetch == nullptr ? 0 : (b.fetch_bytes / kLine + kStreams - 1) / kStreams;
     // Divisions in 32 bits, which take a fraction of the time of those in 64.

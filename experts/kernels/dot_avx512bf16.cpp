@@ -7,6 +7,7 @@
 
 #include "experts/kernels/dot.hpp"
 #include "experts/kernels/dot.inl"
+#include "experts/kernels/dot_ahead.inl"
 #include "experts/kernels/dot_bfloat16.inl"
 #include "experts/kernels/dot_rows.inl"
 
@@ -16,7 +17,8 @@ namespace {
 struct Pairs {
   /// Sums of kRows rows over a run of inputs.
   template <unsigned kRows>
-  [[gnu::noinline]] static void run(const Block& b, std::int64_t first_row, Streams ahead) {
+  [[gnu::noinline]] static void run(const Block& b, std::int64_t first_row, Streams streams) {
+    constexpr bool kNear = kRows <= kNearRows;
     __m512 low[kRows];
     __m512 high[kRows];
     float* sums = b.sums + first_row * kColumns;
@@ -28,8 +30,10 @@ struct Pairs {
     const std::byte* weights = b.panel;
     const RowPointers<kRows> rows(b.rows + first_row * b.layout.row_stride, b.layout.row_stride);
     const std::int64_t pairs = (b.depth + 1) / 2;
+    Ahead ahead(b, streams, pairs, 128, kNear);
     for (std::int64_t k = 0; k < pairs; ++k, weights += 128) {
-      if (k % 16 == 0) ahead.fetch();
+      if (k % 16 == 0) streams.fetch();
+      ahead.fetch<kNear>();
       const auto w = __builtin_bit_cast(__m512bh, _mm512_load_si512(weights));
       const auto v = __builtin_bit_cast(__m512bh, _mm512_load_si512(weights + 64));
       unrolled<kRows>([&](auto r) __attribute__((always_inline)) {

@@ -7,6 +7,7 @@
 
 #include "experts/kernels/dot.hpp"
 #include "experts/kernels/dot.inl"
+#include "experts/kernels/dot_ahead.inl"
 #include "experts/kernels/dot_chain_avx512.inl"
 #include "experts/kernels/dot_rows.inl"
 

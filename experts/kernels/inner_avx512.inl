@@ -13,12 +13,15 @@ namespace {
 
 /// Adds `rounds` rounds of kSteps steps to sums[r][c]; kFetched lines are fetched in each. With two
 /// chains every second input goes to sums of its own, those of row kRows + r, added up at the end.
+/// kNear and kFar fetch what this loop itself will read.
 template <unsigned kRows, Stored kStored, unsigned kSteps, unsigned kFetched, bool kKeep,
-          unsigned kChains>
+          unsigned kChains, Fetch kFetch = Fetch::kNone>
 [[gnu::always_inline]] inline void add_rounds(const float*& x, const std::byte*& panel,
                                               std::uintptr_t& fetch, std::int64_t rounds,
                                               float* sums, float*& wide) {
   constexpr int kStepBytes = Panel<kStored>::kStepBytes;
+  constexpr bool kNear = kFetch == Fetch::kNear;
+  constexpr int kAhead = kNear ? kNearBytes : kFetch == Fetch::kFar ? kFarBytes : 0;
   constexpr unsigned kInputs = kSteps * Panel<kStored>::kDepth;
   constexpr unsigned kLines = (kFetched + kInputs - 1) / kInputs;  // that follow an input
   __asm__ volatile(
@@ -132,6 +135,16 @@ template <unsigned kRows, Stored kStored, unsigned kSteps, unsigned kFetched, bo
       "vcvtph2ps .Lat_w+32(%[w]), %%zmm29\n"
       "sy_input\n"
       ".endif\n"
+      ".if %c[ahead] && %c[near]\n"
+      "prefetcht0 .Lat_w+%c[ahead](%[w])\n"
+      ".elseif %c[ahead]\n"
+      "prefetcht1 .Lat_w+%c[ahead](%[w])\n"
+      ".endif\n"
+      ".if %c[ahead] && %c[near] && %c[step_bytes] > 64\n"
+      "prefetcht0 .Lat_w+%c[ahead]+64(%[w])\n"
+      ".elseif %c[ahead] && %c[step_bytes] > 64\n"
+      "prefetcht1 .Lat_w+%c[ahead]+64(%[w])\n"
+      ".endif\n"
       ".set .Lat_w, .Lat_w+%c[step_bytes]\n"
       ".endr\n"
       "add $.Lat_x, %[x]\n"
@@ -155,7 +168,8 @@ template <unsigned kRows, Stored kStored, unsigned kSteps, unsigned kFetched, bo
       : [x] "+r"(x), [w] "+r"(panel), [fetch] "+r"(fetch), [rounds] "+r"(rounds), [wide] "+r"(wide)
       : [sums] "r"(sums), [rows] "i"(kRows), [chains] "i"(kChains),
         [stored] "i"(static_cast<int>(kStored)), [fetched] "i"(kFetched), [lines] "i"(kLines),
-        [steps] "i"(kSteps), [step_bytes] "i"(kStepBytes), [keep] "i"(kKeep ? 1 : 0)
+        [steps] "i"(kSteps), [step_bytes] "i"(kStepBytes), [keep] "i"(kKeep ? 1 : 0),
+        [ahead] "i"(kAhead), [near] "i"(kNear ? 1 : 0)
       : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
         "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "xmm16", "xmm17", "xmm18",
         "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28",
@@ -175,8 +189,8 @@ template <unsigned kRows, Stored kStored, Fetch kFetch, bool kKeep, bool kAnyOrd
   const std::int64_t rounds = whole / R::kSteps;
   const std::int64_t rest = whole % R::kSteps;
   if (rounds > 0) {
-    add_rounds<kRows, kStored, R::kSteps, R::kFetched, kKeep, kChains>(x, panel, fetch, rounds,
-                                                                       sums, wide);
+    add_rounds<kRows, kStored, R::kSteps, R::kFetched, kKeep, kChains, kFetch>(x, panel, fetch,
+                                                                               rounds, sums, wide);
   }
   if (rest > 0) {
     add_rounds<kRows, kStored, 1, 0, kKeep, 1>(x, panel, fetch, rest, sums, wide);

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "experts/kernels/ahead.hpp"
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -59,6 +61,14 @@ Isa isa_from(std::string_view name) {
                                 here);
   }
   throw std::invalid_argument("isa: got " + std::string(name) + ", want " + here);
+}
+
+bool reads_ahead() {
+#if defined(__x86_64__)
+  return __builtin_cpu_is("amd") != 0;
+#else
+  return false;
+#endif
 }
 
 std::string_view name_of(Isa isa) {

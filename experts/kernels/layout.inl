@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a panel lies and what of it is fetched when: over the `Simd` of the including file.
 // Everything here has internal linkage.
+#include "experts/kernels/ahead.hpp"
+
 namespace switchyard::experts::panel {
 namespace {
 
@@ -82,21 +84,23 @@ constexpr std::int64_t kSegmentInputs = 128;
 
 /// How a pass over (a part of) a block fetches. A lone one fetches all lines of all pages. Several
 /// that share the work each go through one half of so many pages.
-enum class Fetch { kAlone, kNone, kTwo, kFour, kEight };
+/// Or it fetches what itself will read a little later, into the first cache or the second.
+enum class Fetch { kAlone, kNear, kFar, kNone, kTwo, kFour, kEight };
 constexpr std::int64_t kHalfPageBytes = kPageBytes / 2;
 
 /// What a pass goes through between two lines of a page.
 template <Stored kStored, Fetch kFetch>
 struct Round {
-  static constexpr bool kIsAlone = kFetch == Fetch::kAlone;
+  static constexpr bool kIsAhead = kFetch == Fetch::kNear || kFetch == Fetch::kFar;
+  static constexpr bool kIsAlone = kFetch == Fetch::kAlone || kIsAhead;
   static constexpr unsigned kInputs =
       kIsAlone ? kPages * kLineBytes / Panel<kStored>::kStepBytes * Panel<kStored>::kDepth
                : kSegmentInputs * kLineBytes / kHalfPageBytes;
   static constexpr unsigned kSteps = kInputs / Panel<kStored>::kDepth;
-  static constexpr unsigned kFetched = kIsAlone || kFetch == Fetch::kEight ? 8
-                                       : kFetch == Fetch::kFour            ? 4
-                                       : kFetch == Fetch::kTwo             ? 2
-                                                                           : 0;
+  static constexpr unsigned kFetched = kFetch == Fetch::kAlone || kFetch == Fetch::kEight ? 8
+                                       : kFetch == Fetch::kFour                           ? 4
+                                       : kFetch == Fetch::kTwo                            ? 2
+                                                                                          : 0;
 };
 }  // namespace
 }  // namespace switchyard::experts::panel

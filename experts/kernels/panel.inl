@@ -54,6 +54,25 @@ Tile shared_tile_of(std::int64_t rows, Fetch fetch) {
   }
 }
 
+/// The tile for the only group.
+template <Stored kStored>
+Tile lone_tile_of(const Product& p) {
+  constexpr bool kAnyOrder = Simd::kUsesAnyOrder;
+  if constexpr (Simd::kReadsAhead) {
+    constexpr unsigned kNear = kStored == Stored::kFloat32 ? kNearRows : kNearRowsOfHalves;
+    if (reads_ahead() && p.rows > kNear) {
+      return p.any_order ? tile_of<kStored, Fetch::kFar, false, kAnyOrder, kNear + 1>(p.rows)
+                         : tile_of<kStored, Fetch::kFar, false, false, kNear + 1>(p.rows);
+    }
+    if (reads_ahead()) {
+      return p.any_order ? tile_of<kStored, Fetch::kNear, false, kAnyOrder, 1, kNear>(p.rows)
+                         : tile_of<kStored, Fetch::kNear, false, false, 1, kNear>(p.rows);
+    }
+  }
+  return p.any_order ? tile_of<kStored, Fetch::kAlone, false, kAnyOrder, 1>(p.rows)
+                     : tile_of<kStored, Fetch::kAlone, false, false, 1>(p.rows);
+}
+
 /// What one of the passes over a block fetches: one half of some of its pages.
 struct Share {
   Fetch fetch;
@@ -273,9 +292,7 @@ template <Stored kStored, class F>
 template <Stored kStored>
 void run_group(const Product& p) {
   alignas(64) float sums[Simd::kMaxRows * kColumns];
-  const Tile tile = p.any_order && Simd::kUsesAnyOrder
-                        ? tile_of<kStored, Fetch::kAlone, false, Simd::kUsesAnyOrder, 1>(p.rows)
-                        : tile_of<kStored, Fetch::kAlone, false, false, 1>(p.rows);
+  const Tile tile = lone_tile_of<kStored>(p);
   for (std::int64_t i = p.first_panel; i < p.end_panel; ++i) {
     each_segment<kStored>(p, i, kBlockBytes, kPageBytes, [&](const Segment& s) {
       tile(p.x + s.first * Panel<kStored>::kDepth * p.rows,

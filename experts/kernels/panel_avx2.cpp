@@ -16,6 +16,7 @@ struct Simd {
   static constexpr int kLanes = 8;
   static constexpr unsigned kMaxRows = 6;
   static constexpr bool kUsesAnyOrder = false;
+  static constexpr bool kReadsAhead = false;
 
   static Float set(float x) { return _mm256_set1_ps(x); }
   static Float load(const float* p) { return _mm256_load_ps(p); }

@@ -15,6 +15,7 @@ struct Simd {
   static constexpr int kLanes = 16;
   static constexpr unsigned kMaxRows = 14;
   static constexpr bool kUsesAnyOrder = true;
+  static constexpr bool kReadsAhead = true;
 
   static Float set(float x) { return _mm512_set1_ps(x); }
   static Float load(const float* p) { return _mm512_load_ps(p); }

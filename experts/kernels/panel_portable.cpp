@@ -15,6 +15,7 @@ struct Simd {
   static constexpr int kLanes = 4;
   static constexpr unsigned kMaxRows = 4;
   static constexpr bool kUsesAnyOrder = false;
+  static constexpr bool kReadsAhead = false;
 
   static Float set(float x) { return Float{x, x, x, x}; }
   static Float load(const float* p) {

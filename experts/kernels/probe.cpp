@@ -5,6 +5,8 @@
 #include <cstring>
 #include <unistd.h>
 
+#include "experts/kernels/ahead.hpp"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -61,6 +63,26 @@ constexpr std::size_t kBlockBytes = kPages * kPageBytes;
     }
   }
   for (std::size_t i = 1; i < kPages; ++i) sums[0] = _mm512_xor_si512(sums[0], sums[i]);
+  std::int64_t lanes[8];
+  _mm512_storeu_si512(lanes, sums[0]);
+  return lanes[0];
+}
+
+[[gnu::target("avx512f"), gnu::noinline]] std::int64_t read_ahead_avx512(const std::byte* data,
+                                                                         std::size_t bytes) {
+  __m512i sums[8];
+  for (__m512i& sum : sums) sum = _mm512_setzero_si512();
+  for (std::size_t at = 0; at + kBlockBytes <= bytes; at += kBlockBytes) {
+    for (std::size_t line = 0; line < kBlockBytes; line += 8 * 64) {
+#pragma GCC unroll 8
+      for (std::size_t i = 0; i < 8; ++i) {
+        const std::byte* from = data + at + line + i * 64;
+        _mm_prefetch(reinterpret_cast<const char*>(from + kNearBytes), _MM_HINT_T0);
+        sums[i] = _mm512_xor_si512(sums[i], _mm512_load_si512(from));
+      }
+    }
+  }
+  for (std::size_t i = 1; i < 8; ++i) sums[0] = _mm512_xor_si512(sums[0], sums[i]);
   std::int64_t lanes[8];
   _mm512_storeu_si512(lanes, sums[0]);
   return lanes[0];
@@ -136,7 +158,11 @@ double ReadProbe::read(Isa isa) {
   next_ = (next_ + 1) % kParts;
   volatile std::int64_t sink = 0;
 #if defined(__x86_64__)
-  sink = isa == Isa::kAvx512 ? read_avx512(part, bytes) : read_portable(part, bytes);
+  if (isa == Isa::kAvx512 && reads_ahead()) {
+    sink = read_ahead_avx512(part, bytes);
+  } else {
+    sink = isa == Isa::kAvx512 ? read_avx512(part, bytes) : read_portable(part, bytes);
+  }
 #else
   static_cast<void>(isa);
   sink = read_portable(part, bytes);

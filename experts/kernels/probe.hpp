@@ -26,8 +26,8 @@ namespace switchyard::experts {
 /// What that measures: "float32", "amx-bf16", "avx512-bf16", "amx-int8" or "avx512-vnni".
 [[nodiscard]] std::string_view probed_products(Isa isa, Math math, DType stored);
 
-/// Reads memory that no cache holds, on this thread, the fastest way that we know: while a block of
-/// 32 KiB is read, the next is prefetched, its eight pages in turns.
+/// Reads memory that no cache holds, on this thread, the fastest way that we know: with a page
+/// prefetched ahead, or, where that is slower, the next block of 32 KiB, its eight pages in turns.
 class ReadProbe {
  public:
   /// Three times the last cache, 256 MiB at least.
