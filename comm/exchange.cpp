@@ -74,7 +74,9 @@ std::unique_ptr<Exchange> make_exchange(Group& group, const ExchangeOptions& opt
   if (chosen == "alltoallv") {
     return std::make_unique<AlltoallvExchange>(dynamic_cast<MpiGroup&>(group), channel);
   }
-  if (chosen == "node") return std::make_unique<NodeExchange>(group, channel);
+  if (chosen == "node") {
+    return std::make_unique<NodeExchange>(group, channel, Distances(group.size()));
+  }
   if (chosen == "local") return std::make_unique<LocalExchange>(group, channel);
   if (chosen == "two-level") {
     const Channel results = group.new_channel();

@@ -6,6 +6,7 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "comm/error.hpp"
 
@@ -31,8 +32,15 @@ std::int64_t rows_to_lend(const Offer& offer) {
 }
 }  // namespace
 
-NodeExchange::NodeExchange(Group& group, Channel channel)
-    : RoundExchange(group, channel, "node"), board_(group, kCapacity) {}
+NodeExchange::NodeExchange(Group& group, Channel channel, Distances distances)
+    : RoundExchange(group, channel, "node"),
+      board_(group, kCapacity),
+      staging_(group.share(kCapacity)),
+      slots_of_(static_cast<std::size_t>(group.size())),
+      lines_(static_cast<std::size_t>(group.size())),
+      distances_(std::move(distances)) {
+  staged_.reserve(static_cast<std::size_t>(group.size()));
+}
 
 void NodeExchange::lay_out(const Offer& offer) {
   const std::int64_t result_bytes = offer.result_bytes > 0 ? offer.result_bytes : offer.row_bytes;
@@ -52,66 +60,82 @@ void NodeExchange::lay_out(const Offer& offer) {
                  [](std::int64_t row) { return static_cast<std::int32_t>(row); });
   if (!offer.notes.empty()) std::memcpy(base + note, offer.notes.data(), offer.notes.size());
   rows_ = base + rows;
-  if (num_rows > 0) {
-    std::memcpy(rows_, offer.base, static_cast<std::size_t>(num_rows * offer.row_bytes));
+  const std::int64_t row_bytes = num_rows * offer.row_bytes;
+  if (row_bytes > 0 && distances_.any_far()) {
+    copy_past_caches(rows_, offer.base, row_bytes);
+  } else if (row_bytes > 0) {
+    std::memcpy(rows_, offer.base, static_cast<std::size_t>(row_bytes));
   }
   result_bytes_offered_ = result_bytes;
 
+  board_.open(round(), offer.more);
   std::int64_t slot = slots;
   for (int r = 0; r < size(); ++r) {
     const auto i = static_cast<std::size_t>(r);
-    board_.line(rank(), r, round()) = {
-        .rows = count_of(offer.row_offsets, r),
-        .row_list = list + offer.row_offsets[i] * std::int64_t{sizeof(std::int32_t)},
-        .first_row = rows,
-        .row_bytes = offer.row_bytes,
-        .note = note + offer.note_offsets[i],
-        .note_bytes = count_of(offer.note_offsets, r),
-        .results = results_from(r),
-        .slots = slot,
-        .result_bytes = result_bytes,
-        .more = offer.more ? 1 : 0};
+    slots_of_[i] = board_.at(rank(), slot);
+    const std::int64_t num = count_of(offer.row_offsets, r);
+    const std::int64_t note_bytes = count_of(offer.note_offsets, r);
     slot += results_from(r) * result_bytes;
+    if (r == rank() || (num == 0 && note_bytes == 0 && results_from(r) == 0)) continue;
+    const std::int64_t first = offer.row_offsets[i] * std::int64_t{sizeof(std::int32_t)};
+    board_.tell(r, round(),
+                {.row_list = list + first,
+                 .first_row = rows,
+                 .note = note + offer.note_offsets[i],
+                 .note_bytes = note_bytes,
+                 .slots = slot - results_from(r) * result_bytes,
+                 .rows = static_cast<std::int32_t>(num),
+                 .row_bytes = static_cast<std::int32_t>(offer.row_bytes),
+                 .results = static_cast<std::int32_t>(results_from(r)),
+                 .result_bytes = static_cast<std::int32_t>(result_bytes)});
+    traffic_.wire_bytes += std::int64_t{sizeof(BoardLine)} + note_bytes +
+                           num * (offer.row_bytes + std::int64_t{sizeof(std::int32_t)});
   }
 }
 
 void NodeExchange::carry_rows(const Offer& offer) {
   lay_out(offer);
   board_.publish(round());
-  for (int step = 1; step < size(); ++step) {
-    const int from = (rank() + step) % size();
-    board_.await_published(from, round());
-    const BoardLine& line = board_.line(from, rank(), round());
-    if (line.row_bytes != offer.row_bytes) {
-      throw ProtocolError("rows from rank " + std::to_string(from) + " have " +
-                          std::to_string(line.row_bytes) + " bytes, want " +
-                          std::to_string(offer.row_bytes));
-    }
-    FrameHeader header = offer_header(FrameKind::kLend, offer, from);
-    header.from = from;
-    header.to = rank();
-    header.flags = line.more != 0 ? kMoreFlag : 0;
-    header.rows = line.rows;
-    header.results = static_cast<std::int32_t>(line.results);
-    header.note_bytes = line.note_bytes;
-    arrivals()[static_cast<std::size_t>(from)] = {
-        .header = header,
-        .note = {board_.at(from, line.note), static_cast<std::size_t>(line.note_bytes)}};
-    traffic_.wire_bytes +=
-        static_cast<std::int64_t>(sizeof(BoardLine)) + count_of(offer.note_offsets, from) +
-        count_of(offer.row_offsets, from) * (offer.row_bytes + std::int64_t{sizeof(std::int32_t)});
+  board_.await_published(round());
+  for (int from = 0; from < size(); ++from) {
+    if (from != rank()) take_line(offer, from);
   }
 }
 
+void NodeExchange::take_line(const Offer& offer, int from) {
+  const auto i = static_cast<std::size_t>(from);
+  const BoardLine* const line = board_.told(from, rank(), round());
+  lines_[i] = line;
+  Arrival& arrival = arrivals()[i];
+  arrival.header.flags = board_.more(from, round()) ? kMoreFlag : 0;
+  arrival.header.rows = 0;
+  arrival.header.results = 0;
+  arrival.note = {};
+  if (line == nullptr) return;
+  distances_.look(from, line->slots);
+  if (line->row_bytes != offer.row_bytes) {
+    throw ProtocolError("rows from rank " + std::to_string(from) + " have " +
+                        std::to_string(line->row_bytes) + " bytes, want " +
+                        std::to_string(offer.row_bytes));
+  }
+  arrival.header.rows = line->rows;
+  arrival.header.results = line->results;
+  arrival.note = {board_.at(from, line->note), static_cast<std::size_t>(line->note_bytes)};
+}
+
 void NodeExchange::locate_rows(int from, std::span<const std::byte*> rows) const {
-  const BoardLine& line = board_.line(from, rank(), round());
-  const auto* const numbers = reinterpret_cast<const std::int32_t*>(board_.at(from, line.row_list));
-  const std::byte* const first = board_.at(from, line.first_row);
-  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = first + numbers[i] * line.row_bytes;
+  const BoardLine* const line = lines_[static_cast<std::size_t>(from)];
+  if (line == nullptr) return;
+  const auto* const numbers =
+      reinterpret_cast<const std::int32_t*>(board_.at(from, line->row_list));
+  const std::byte* const first = board_.at(from, line->first_row);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    rows[i] = first + std::int64_t{numbers[i]} * line->row_bytes;
+  }
 }
 
 std::byte* NodeExchange::own_slots(std::int64_t) {
-  return board_.at(rank(), board_.line(rank(), rank(), round()).slots);
+  return slots_of_[static_cast<std::size_t>(rank())];
 }
 
 void NodeExchange::open_slots() {
@@ -120,24 +144,30 @@ void NodeExchange::open_slots() {
                                 ", want " + std::to_string(result_bytes_offered_) +
                                 " as the offer said");
   }
+  staged_.clear();
+  std::int64_t staging = 0;
+  for (int r = 0; r < size(); ++r) {
+    if (distances_.far(r)) staging += results_for(r) * result_bytes();
+  }
+  staging_->ensure(staging);
+  std::byte* stage = staging_->mine();
   for (int r = 0; r < size(); ++r) {
     if (r == rank()) continue;
     const auto i = static_cast<std::size_t>(r);
-    slots()[i] = board_.at(r, board_.line(r, rank(), round()).slots);
-    results()[i] = board_.at(rank(), board_.line(rank(), r, round()).slots);
+    results()[i] = slots_of_[i];
+    const std::int64_t bytes = results_for(r) * result_bytes();
+    slots()[i] = bytes == 0 ? nullptr : board_.at(r, lines_[i]->slots);
+    traffic_.wire_bytes += bytes;
+    if (bytes == 0 || !distances_.far(r)) continue;
+    staged_.push_back({.to = slots()[i], .from = stage, .bytes = bytes});
+    slots()[i] = stage;
+    stage += bytes;
   }
 }
 
 void NodeExchange::carry_results() {
+  for (const Staged& one : staged_) copy_past_caches(one.to, one.from, one.bytes);
   board_.finish(round());
-  for (int step = 1; step < size(); ++step) {
-    const int r = (rank() + step) % size();
-    const BoardLine& mine = board_.line(rank(), r, round());
-    traffic_.wire_bytes += results_for(r) * result_bytes();
-    // Whoever was given anything may still be reading it.
-    if (mine.rows > 0 || mine.note_bytes > 0 || mine.results > 0) {
-      board_.await_finished(r, round());
-    }
-  }
+  board_.await_finished(round());
 }
 }  // namespace switchyard::comm

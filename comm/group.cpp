@@ -2,6 +2,7 @@
 #include "comm/group.hpp"
 
 #include <limits>
+#include <sched.h>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -47,6 +48,22 @@ const NodeMap& Group::nodes() {
     nodes_ = NodeMap::from_leaders(leaders);
   }
   return *nodes_;
+}
+
+int Group::processors() {
+  if (processors_ > 0) return processors_;
+  // A rank may be bound to some: what all of a node may use is what any of them may.
+  cpu_set_t mine;
+  CPU_ZERO(&mine);
+  if (sched_getaffinity(0, sizeof mine, &mine) != 0) CPU_SET(0, &mine);
+  const auto all = allgather_values<cpu_set_t>(*this, std::span(&mine, 1));
+  cpu_set_t any;
+  CPU_ZERO(&any);
+  for (const int mate : nodes().mates_of(rank())) {
+    CPU_OR(&any, &any, &all[static_cast<std::size_t>(mate)][0]);
+  }
+  processors_ = CPU_COUNT(&any);
+  return processors_;
 }
 
 Channel Group::new_channel() {

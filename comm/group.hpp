@@ -92,6 +92,9 @@ class Group {
 
   /// Which ranks share memory. Collective the first time, then kept.
   [[nodiscard]] const NodeMap& nodes();
+  /// Processors that the ranks of this rank's node may use together. Collective the first time,
+  /// then kept.
+  [[nodiscard]] int processors();
   /// Plays that every so many consecutive ranks are a node, for studies and tests on one machine.
   /// Call on all ranks alike, before nodes(). 0: as they stand.
   void play_nodes(int ranks_per_node) { ranks_per_node_ = ranks_per_node; }
@@ -110,6 +113,7 @@ class Group {
   Deadline deadline_;
   int ranks_per_node_ = 0;
   std::optional<NodeMap> nodes_;
+  int processors_ = 0;  ///< 0: not asked yet
   int next_channel_ = static_cast<int>(kFirstExchange);
 };
 

@@ -1,67 +1,140 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/node_board.hpp"
 
+#include <algorithm>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "comm/collective.hpp"
 #include "comm/words.hpp"
 
 namespace switchyard::comm {
 namespace {
-constexpr int kPublished = 0;
-constexpr int kFinished = 1;
 constexpr std::int64_t kPage = 4096;
+constexpr std::int64_t kWordBits = 64;
+/// Where each rank has a processor, each has a pair of cache lines of its own: neighbours would be
+/// fetched along. Where they share processors they stand close, for most were written between two
+/// looks anyway.
+constexpr std::int64_t kPairOfLines = 128;
+constexpr std::int64_t kWord = 8;
+
+std::int64_t round_up(std::int64_t bytes, std::int64_t to) {
+  return (bytes + to - 1) / to * to;
+}
 }  // namespace
 
 NodeBoard::NodeBoard(Group& group, std::int64_t capacity)
-    : group_(group), memory_(group.share(capacity)) {
-  const std::int64_t lines = 2 * group.size() * static_cast<std::int64_t>(sizeof(BoardLine));
-  first_free_ = (2 * kFlagBytes + lines + kPage - 1) / kPage * kPage;
-  memory_->ensure(first_free_);
-  new (memory_->mine()) Flag(0);
-  new (memory_->mine() + kFlagBytes) Flag(0);
+    : group_(group),
+      memory_(group.share(capacity)),
+      rank_(group.rank()),
+      size_(group.size()),
+      words_(round_up(size_, kWordBits) / kWordBits) {
+  const std::int64_t apart = size_ <= group.processors() ? kPairOfLines : kWord;
+  flag_stride_ = apart;
+  bits_stride_ = round_up(words_ * kWord, apart);
+  first_bits_ = round_up(2 * size_ * flag_stride_, kPairOfLines);
+  first_line_ = round_up(first_bits_ + 2 * size_ * bits_stride_, kPage);
+  const std::int64_t lines = std::int64_t{2} * size_ * size_;
+  const std::int64_t end = first_line_ + lines * static_cast<std::int64_t>(sizeof(BoardLine));
+  first_free_ = rank_ == 0 ? round_up(end, kPage) : 0;
+  if (rank_ == 0) {
+    memory_->ensure(first_free_);
+    for (int r = 0; r < size_; ++r) {
+      new (&flag(r, What::kPublished)) Flag(0);
+      new (&flag(r, What::kFinished)) Flag(0);
+    }
+  }
   barrier(group);
 }
 
-BoardLine& NodeBoard::line(int of, int reader, std::uint64_t round) const {
-  auto* const lines = reinterpret_cast<BoardLine*>(memory_->of(of) + 2 * kFlagBytes);
-  return lines[static_cast<std::int64_t>(round % 2) * group_.size() + reader];
+NodeBoard::Flag& NodeBoard::flag(int rank, What what) const {
+  const std::int64_t i = (what == What::kPublished ? 0 : size_) + rank;
+  return *reinterpret_cast<Flag*>(memory_->of(0) + i * flag_stride_);
 }
 
-NodeBoard::Flag& NodeBoard::flag(int rank, int which) const {
-  return *reinterpret_cast<Flag*>(memory_->of(rank) + which * kFlagBytes);
+std::uint64_t* NodeBoard::bits(int by, std::uint64_t round) const {
+  const std::int64_t i = static_cast<std::int64_t>(round % 2) * size_ + by;
+  return reinterpret_cast<std::uint64_t*>(memory_->of(0) + first_bits_ + i * bits_stride_);
+}
+
+BoardLine& NodeBoard::line(int by, int reader, std::uint64_t round) const {
+  // Those for one reader lie together.
+  auto* const lines = reinterpret_cast<BoardLine*>(memory_->of(0) + first_line_);
+  return lines[(static_cast<std::int64_t>(round % 2) * size_ + reader) * size_ + by];
+}
+
+void NodeBoard::open(std::uint64_t round, bool more) {
+  std::uint64_t* const mine = bits(rank_, round);
+  std::fill_n(mine, words_, 0);
+  if (more) mine[rank_ / kWordBits] |= std::uint64_t{1} << rank_ % kWordBits;
+}
+
+void NodeBoard::tell(int reader, std::uint64_t round, const BoardLine& told) {
+  line(rank_, reader, round) = told;
+  bits(rank_, round)[reader / kWordBits] |= std::uint64_t{1} << reader % kWordBits;
 }
 
 void NodeBoard::publish(std::uint64_t round) {
-  flag(group_.rank(), kPublished).store(round, std::memory_order_release);
+  flag(rank_, What::kPublished).store(round, std::memory_order_release);
 }
 void NodeBoard::finish(std::uint64_t round) {
-  flag(group_.rank(), kFinished).store(round, std::memory_order_release);
-}
-void NodeBoard::await_published(int rank, std::uint64_t round) {
-  await(rank, kPublished, round);
-}
-void NodeBoard::await_finished(int rank, std::uint64_t round) {
-  await(rank, kFinished, round);
+  flag(rank_, What::kFinished).store(round, std::memory_order_release);
 }
 
-void NodeBoard::await(int rank, int which, std::uint64_t round) {
-  const Flag& other = flag(rank, which);
-  if (other.load(std::memory_order_acquire) >= round) return;
+bool NodeBoard::bit(int by, int reader, std::uint64_t round) const {
+  return (bits(by, round)[reader / kWordBits] >> reader % kWordBits & 1) != 0;
+}
+const BoardLine* NodeBoard::told(int by, int reader, std::uint64_t round) const {
+  return bit(by, reader, round) ? &line(by, reader, round) : nullptr;
+}
+
+void NodeBoard::await_published(std::uint64_t round) {
+  await(What::kPublished, round);
+}
+void NodeBoard::await_finished(std::uint64_t round) {
+  await(What::kFinished, round);
+}
+
+bool NodeBoard::has(int rank, What what, std::uint64_t round) const {
+  return flag(rank, what).load(std::memory_order_acquire) >= round ||
+         (what == What::kFinished && !bit(rank_, rank, round));
+}
+
+void NodeBoard::await(What what, std::uint64_t round) {
   struct Wait {
-    const Flag& flag;
+    const NodeBoard& board;
+    What what;
     std::uint64_t round;
-    const Group& group;
+    int step;  // to the first that was not seen to have it
+    Awaited awaited;
+
+    [[nodiscard]] int mate() const { return (board.group_.rank() + step) % board.group_.size(); }
+    /// Starts where the last look ended.
+    [[nodiscard]] bool look() {
+      while (step < board.size_ && board.has(mate(), what, round)) ++step;
+      return step == board.size_;
+    }
   };
-  const Wait wait{other, round, group_};  // captured as one reference: nothing is allocated
+  Wait wait{
+      *this, what, round, 1, {.what = what == What::kPublished ? "rows" : "results", .peer = -1}};
+  if (wait.look()) return;
+  // Each captures one reference: nothing is allocated.
   const auto done = [&wait] {
-    if (wait.flag.load(std::memory_order_acquire) >= wait.round) return true;
-    wait.group.require_everyone();
-    return wait.flag.load(std::memory_order_acquire) >= wait.round;
+    if (wait.look()) return true;
+    wait.board.group_.require_everyone();
+    if (wait.look()) return true;
+    wait.awaited.peer = wait.mate();
+    return false;
   };
-  const Awaited awaited{.what = which == kPublished ? "rows" : "results", .peer = rank};
-  group_.deadline().wait(
-      done, [rank] { return rank_names({rank}); }, awaited);
+  const auto whom = [&wait] {
+    std::vector<int> late;
+    for (int r = 0; r < wait.board.size_; ++r) {
+      if (r == wait.board.rank_ || wait.board.has(r, wait.what, wait.round)) continue;
+      late.push_back(r);
+    }
+    return rank_names(late);
+  };
+  group_.deadline().wait(done, whom, wait.awaited);
 }
 }  // namespace switchyard::comm

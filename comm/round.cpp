@@ -7,7 +7,7 @@
 
 namespace switchyard::comm {
 RoundExchange::RoundExchange(Group& group, Channel channel, std::string_view name)
-    : group_(group), name_(name), epoch_(epoch(channel)) {
+    : group_(group), rank_(group.rank()), size_(group.size()), name_(name), epoch_(epoch(channel)) {
   const auto ranks = static_cast<std::size_t>(group.size());
   arrivals_.resize(ranks);
   slots_.resize(ranks);

@@ -69,8 +69,8 @@ class RoundExchange : public Exchange {
   [[nodiscard]] virtual Traffic carried() const = 0;
 
   [[nodiscard]] Group& group() { return group_; }
-  [[nodiscard]] int rank() const { return group_.rank(); }
-  [[nodiscard]] int size() const { return group_.size(); }
+  [[nodiscard]] int rank() const { return rank_; }
+  [[nodiscard]] int size() const { return size_; }
   [[nodiscard]] std::vector<Arrival>& arrivals() { return arrivals_; }
   [[nodiscard]] const std::vector<Arrival>& arrivals() const { return arrivals_; }
   [[nodiscard]] std::vector<std::byte*>& slots() { return slots_; }
@@ -104,6 +104,8 @@ class RoundExchange : public Exchange {
   void deliver(const Offer& offer);
 
   Group& group_;
+  int rank_;
+  int size_;
   std::string_view name_;
   std::uint32_t epoch_;
   Turn turn_ = Turn::kDispatch;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <unistd.h>
 
 #include "comm/bare_alltoallv.hpp"
 #include "comm/collective.hpp"
@@ -39,16 +38,17 @@ Summary in_us(const std::vector<double>& seconds) {
 using Engines = std::vector<std::unique_ptr<Engine>>;
 
 /// As many tokens a rank as keep the results that ranks on one processor wait for at a time within
-/// a quarter of a second cache, for they are written and read again.
+/// a second cache or little more, for they are written and read again. Where ranks share
+/// processors, twice as much, for every round takes them all through the scheduler.
 std::int64_t tokens_in_cache(comm::Group& group, const ExchangeSettings& settings) {
-  constexpr std::int64_t kCacheBytes = std::int64_t{1} << 19;
+  constexpr std::int64_t kCacheBytes = std::int64_t{1} << 20;
   const auto mates = static_cast<std::int64_t>(group.nodes().mates_of(group.rank()).size());
-  const std::int64_t processors = std::max(sysconf(_SC_NPROCESSORS_ONLN), 1L);
+  const std::int64_t processors = group.processors();
   const std::int64_t sharers = (mates + processors - 1) / processors;
+  const std::int64_t bytes = sharers == 1 ? kCacheBytes : 2 * kCacheBytes;
   const std::int64_t token_bytes =
       settings.router.hidden * std::int64_t{sizeof(float)} * settings.router.top_k;
-  const std::int64_t fit = kCacheBytes / (sharers * token_bytes);
-  return std::max(fit, std::int64_t{1});
+  return std::max(bytes / (sharers * token_bytes), std::int64_t{1});
 }
 
 void measure_rows(comm::Group& group, const ExchangeSettings& settings, const Engines& engines,

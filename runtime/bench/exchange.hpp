@@ -31,7 +31,7 @@ struct ExchangeSettings {
   double zipf = 0;         ///< exponent of the routing; 0: uniform
   std::uint64_t seed = 1;  ///< of tokens and routing
   /// Most tokens that a rank sends at once over a transport; 0: as many as keep what is on its way
-  /// in the second cache. MPI_Alltoallv always gets all.
+  /// about in the second cache. MPI_Alltoallv always gets all.
   std::int64_t chunk_tokens = 0;
   Budget budget;
   bool inject = false;  ///< spoil one result a rank and repetition, to see that it is caught

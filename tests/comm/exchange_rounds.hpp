@@ -166,7 +166,8 @@ class Round {
   }
 
   /// What crosses from this rank in this round when rows and results travel themselves, or (node)
-  /// are read and written in shared memory, where a line of 80 bytes stands for the two headers.
+  /// are read and written in shared memory, where a line of 64 bytes stands for the two headers, if
+  /// there is anything.
   [[nodiscard]] Traffic expected_traffic() const {
     const bool shared = exchange_.name() == "node";
     Traffic traffic;
@@ -179,7 +180,10 @@ class Round {
       traffic.rows_out += rows;
       traffic.results_out += results;
       if (shared) {
-        traffic.wire_bytes += 80 + note + rows * (offer.row_bytes + 4) + results * result_bytes();
+        const std::int64_t owed = offer.results[at(r)];
+        const bool told = rows > 0 || note > 0 || owed > 0;
+        traffic.wire_bytes +=
+            (told ? 64 : 0) + note + rows * (offer.row_bytes + 4) + results * result_bytes();
         continue;
       }
       traffic.wire_bytes += 2 * 64 + note + rows * offer.row_bytes + results * result_bytes();

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <stdexcept>
 
+#include "comm/exchange_node.hpp"
 #include "comm/mpi_group.hpp"
 #include "tests/comm/exchange_rounds.hpp"
 
@@ -44,6 +45,17 @@ TEST_P(MpiExchange, ABrokenOfferIsRefusedAndTheExchangeGoesOn) {
     EXPECT_EQ(exchange->traffic().messages, 0);
   }
   testing::Round(*exchange, group_->rank(), group_->size(), 5, testing::Shape::kRagged).play();
+}
+
+TEST(NodeExchange, EveryByteArrivesWhereLinesComeFromFar) {
+  const auto group = MpiGroup::world();
+  if (several_nodes(*group)) GTEST_SKIP() << "ranks on several nodes";
+  NodeExchange exchange(*group, group->new_channel(), Distances::all_far(group->size()));
+  for (std::uint64_t i = 0; i < 10; ++i) {
+    for (const testing::Shape shape : testing::kShapes) {
+      testing::Round(exchange, group->rank(), group->size(), 7 + i, shape).play();
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, MpiExchange,
