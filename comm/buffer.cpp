@@ -8,7 +8,7 @@
 
 namespace switchyard::comm {
 namespace {
-constexpr std::size_t kLine = 64;
+constexpr std::size_t kCacheLine = 64;
 // From here on a buffer is worth huge pages: rows are read once, so each page costs a walk.
 constexpr std::size_t kHugePage = std::size_t{1} << 21;
 }  // namespace
@@ -20,7 +20,7 @@ void Buffer::Free::operator()(std::byte* bytes) const {
 void Buffer::resize(std::size_t bytes) {
   if (bytes > capacity_) {
     if (bytes > std::numeric_limits<std::size_t>::max() - kHugePage) throw std::bad_alloc();
-    const std::size_t align = bytes >= 2 * kHugePage ? kHugePage : kLine;
+    const std::size_t align = bytes >= 2 * kHugePage ? kHugePage : kCacheLine;
     const std::size_t room = (bytes + align - 1) / align * align;
     data_.reset();
     size_ = capacity_ = 0;

@@ -16,7 +16,7 @@ constexpr std::int64_t kCapacity = std::int64_t{64} << 30;
 // Each flag has a pair of cache lines of its own: neighbours would be fetched along.
 constexpr std::int64_t kFlagBytes = 128;
 constexpr std::int64_t kMarks = 4;
-constexpr std::int64_t kLine = 64;
+constexpr std::int64_t kCacheLineBytes = 64;
 
 std::int64_t round_up(std::int64_t bytes, std::int64_t to) {
   return (bytes + to - 1) / to * to;
@@ -29,7 +29,7 @@ CrossBoard::CrossBoard(Group& group)
       memory_(group.share(kCapacity)) {
   const auto lines = group.size() * static_cast<std::int64_t>(mates_->size());
   const std::int64_t line_bytes = lines * static_cast<std::int64_t>(sizeof(CrossLine));
-  first_free_ = round_up(kMarks * kFlagBytes + line_bytes, kLine);
+  first_free_ = round_up(kMarks * kFlagBytes + line_bytes, kCacheLineBytes);
   memory_->ensure(first_free_);
   for (std::int64_t i = 0; i < kMarks; ++i) new (memory_->mine() + i * kFlagBytes) Flag(0);
   barrier(group);
@@ -71,7 +71,7 @@ std::string CrossBoard::without(Mark mark, std::uint64_t value) const {
 
 std::byte* CrossBoard::take(std::int64_t bytes) {
   const std::int64_t begin = first_free_ + taken_;
-  taken_ += round_up(bytes, kLine);
+  taken_ += round_up(bytes, kCacheLineBytes);
   memory_->ensure(first_free_ + taken_);
   return memory_->mine() + begin;
 }

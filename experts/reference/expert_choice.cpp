@@ -6,7 +6,7 @@
 
 namespace switchyard::experts::reference {
 namespace {
-void check(const RouterSpec& spec) {
+void check_expert_choice(const RouterSpec& spec) {
   if (!(spec.capacity.factor > 0)) refuse("expert choice with capacity factor 0, want more");
   if (spec.identity > 0) refuse("expert choice with identity experts, want none");
   if (spec.groups_kept < spec.groups) refuse("expert choice with a group filter, want none");
@@ -15,7 +15,7 @@ void check(const RouterSpec& spec) {
 
 void choose_tokens(const RouterSpec& spec, const std::vector<float>& selection_bias,
                    Routing& routing) {
-  check(spec);
+  check_expert_choice(spec);
   const std::int64_t tokens = routing.logits.rows();
   std::vector<std::vector<std::int64_t>> experts_of(static_cast<std::size_t>(tokens));
   for (const TokenGroup& group : token_groups(spec, tokens)) {

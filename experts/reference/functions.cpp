@@ -10,7 +10,7 @@
 
 namespace switchyard::experts::reference {
 namespace {
-constexpr double kEpsilon = 1e-6;  // inside the root of the norm
+constexpr double kNormEpsilon = 1e-6;  // inside the root of the norm
 
 /// The error of a value of at most this size that is computed to 4 ulp.
 double four_ulp(double size) {
@@ -136,9 +136,9 @@ Row rms_norm(const Row& v) {
   const Running sum = squares.total();
 
   // The quotient by n, and the sum with an epsilon that is rounded itself: three roundings.
-  Running mean{sum.value / n + kEpsilon, sum.bound / n};
+  Running mean{sum.value / n + kNormEpsilon, sum.bound / n};
   mean.bound += 3 * half_ulp(mean.size()) + kTiny;
-  const double least = std::max(mean.value - mean.bound, kEpsilon * (1 - roundings(3)));
+  const double least = std::max(mean.value - mean.bound, kNormEpsilon * (1 - roundings(3)));
   Running scale{1 / std::sqrt(mean.value), 1 / std::sqrt(least) - 1 / std::sqrt(mean.value)};
   scale.bound += four_ulp(scale.size());
 

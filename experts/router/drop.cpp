@@ -3,14 +3,11 @@
 #include <limits>
 #include <span>
 
+#include "experts/index.hpp"
 #include "experts/router/batch_rules.hpp"
 
 namespace switchyard::experts {
 namespace {
-
-std::size_t at(std::int64_t index) {
-  return static_cast<std::size_t>(index);
-}
 
 // Rows that the experts of a group of tokens have taken so far.
 class Room {

@@ -3,15 +3,12 @@
 #include <cmath>
 #include <functional>
 
+#include "experts/index.hpp"
 #include "experts/router/batch_rules.hpp"
 #include "experts/router/order.hpp"
 
 namespace switchyard::experts {
 namespace {
-
-std::size_t at(std::int64_t index) {
-  return static_cast<std::size_t>(index);
-}
 
 // The tokens of the `count` largest keys, ascending, to the front.
 void best_tokens(std::vector<std::uint64_t>& keys, std::int64_t count) {

@@ -5,16 +5,13 @@
 #include <span>
 #include <utility>
 
+#include "experts/index.hpp"
 #include "experts/router/batch_rules.hpp"
 #include "experts/router/weighting.hpp"
 #include "experts/synthetic.hpp"
 
 namespace switchyard::experts {
 namespace {
-
-std::size_t at(std::int64_t index) {
-  return static_cast<std::size_t>(index);
-}
 
 std::uint32_t low(std::uint64_t value) {
   return static_cast<std::uint32_t>(value);

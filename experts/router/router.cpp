@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "experts/index.hpp"
 #include "experts/router/choice.hpp"
 #include "experts/router/logits.hpp"
 #include "experts/router/scoring.hpp"
@@ -12,10 +13,6 @@
 
 namespace switchyard::experts {
 namespace {
-
-std::size_t at(std::int64_t index) {
-  return static_cast<std::size_t>(index);
-}
 
 std::string shape(std::int64_t rows, std::int64_t cols) {
   return "[" + std::to_string(rows) + ", " + std::to_string(cols) + "]";

@@ -11,7 +11,7 @@
 namespace switchyard::experts {
 namespace {
 
-constexpr double kHidden = -std::numeric_limits<double>::infinity();
+constexpr double kLeast = -std::numeric_limits<double>::infinity();
 
 bool hidden(double logit) {
   return std::isinf(logit);
@@ -19,7 +19,7 @@ bool hidden(double logit) {
 
 // By four chains: the largest is the same in any order.
 double largest_of(std::span<const double> values) {
-  std::array<double, 4> best{kHidden, kHidden, kHidden, kHidden};
+  std::array<double, 4> best{kLeast, kLeast, kLeast, kLeast};
   std::size_t e = 0;
   for (; e + 4 <= values.size(); e += 4) {
     for (std::size_t i = 0; i < 4; ++i) best[i] = std::max(best[i], values[e + i]);

@@ -35,6 +35,15 @@ function(switchyard_precompile target)
   endif()
 endfunction()
 
+# switchyard_unite(target): several sources a compilation, where SWITCHYARD_UNITE asks for it. Names in
+# anonymous namespaces must then differ within a folder; whatever else wants to be alone says so.
+function(switchyard_unite target)
+  if(SWITCHYARD_UNITE)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${SWITCHYARD_UNITE})
+    target_compile_options(${target} PRIVATE -Wno-shadow)  # neighbours are no outer scope
+  endif()
+endfunction()
+
 # switchyard_folder(comm ...): the library of one top-level folder, from all its sources.
 function(switchyard_folder name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
@@ -45,6 +54,7 @@ function(switchyard_folder name)
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/switchyard>)
   target_compile_features(switchyard_${name} PUBLIC cxx_std_20)
   target_link_libraries(switchyard_${name} PRIVATE $<BUILD_INTERFACE:switchyard_options>)
+  switchyard_unite(switchyard_${name})
 endfunction()
 
 # switchyard_protos(comm /path/comm/wire.proto ...): generated code as a target of its own, without

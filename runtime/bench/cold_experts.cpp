@@ -7,16 +7,13 @@
 #include <sys/mman.h>
 #include <system_error>
 
+#include "experts/index.hpp"
 #include "experts/kernels/probe.hpp"
 
 namespace switchyard::runtime::bench {
 namespace {
 constexpr std::int64_t kLeastCold = 400'000'000;
 constexpr std::int64_t kLastCaches = 4;
-
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
 
 std::int64_t cold_bytes(const FfnSettings& settings) {
   if (settings.cold_bytes > 0) return settings.cold_bytes;

@@ -7,15 +7,12 @@
 
 #include "comm/bare_alltoallv.hpp"
 #include "comm/collective.hpp"
+#include "experts/index.hpp"
 #include "experts/sum.hpp"
 #include "runtime/bench/exchange_work.hpp"
 
 namespace switchyard::runtime::bench {
 namespace {
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
-
 class AlltoallvSide final : public ExchangeSide {
  public:
   AlltoallvSide(comm::Group& group, const ExchangeWork& work)

@@ -2,16 +2,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "experts/index.hpp"
 #include "runtime/bench/exchange_work.hpp"
 #include "runtime/layer/dispatch.hpp"
 #include "runtime/layer/presum.hpp"
 
 namespace switchyard::runtime::bench {
 namespace {
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
-
 class TransportSide final : public ExchangeSide {
  public:
   TransportSide(Engine& engine, const ExchangeWork& work, bool presum, std::int64_t chunk_tokens)

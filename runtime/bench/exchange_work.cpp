@@ -4,15 +4,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "experts/index.hpp"
 #include "experts/sum.hpp"
 #include "experts/synthetic.hpp"
 
 namespace switchyard::runtime::bench {
 namespace {
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
-
 /// What sum_slots must come to, from the definition.
 experts::Matrix expected_sums(const experts::Routing& routing, const experts::Matrix& tokens) {
   experts::Matrix sums(tokens.rows(), tokens.cols());

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "experts/blas.hpp"
+#include "experts/index.hpp"
 #include "experts/kernels/dispatch.hpp"
 #include "experts/kernels/probe.hpp"
 #include "experts/reference.hpp"
@@ -20,10 +21,6 @@ namespace switchyard::runtime::bench {
 namespace {
 using experts::DType;
 using experts::Math;
-
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
 
 /// Without dot products of its own native math would be the float32 row again.
 bool has_native(experts::Isa isa, DType stored) {
@@ -118,9 +115,9 @@ struct Probe {
   std::vector<double> cpu_s = {};
 };
 
-class Cell {
+class FfnCell {
  public:
-  Cell(comm::Group& group, const FfnSettings& settings, const ColdExperts& cold,
+  FfnCell(comm::Group& group, const FfnSettings& settings, const ColdExperts& cold,
        experts::ReadProbe& memory)
       : group_(group), settings_(settings), cold_(cold), memory_(memory) {}
 
@@ -149,7 +146,7 @@ class Cell {
   std::map<std::string, Probe> probes_;  ///< "memory", and what products are made of
 };
 
-void Cell::add(Math math, Variant variant, bool openblas, std::int64_t rows,
+void FfnCell::add(Math math, Variant variant, bool openblas, std::int64_t rows,
                experts::MatrixView<const float> tokens) {
   auto runner = std::make_unique<Runner>();
   runner->math = math;
@@ -163,7 +160,7 @@ void Cell::add(Math math, Variant variant, bool openblas, std::int64_t rows,
   runners_.push_back(std::move(runner));
 }
 
-Candidate Cell::candidate(Runner& runner) {
+Candidate FfnCell::candidate(Runner& runner) {
   const auto run = [this, &runner] {
     const std::int64_t turn = turn_++;
     const double cpu = thread_seconds();
@@ -184,7 +181,7 @@ Candidate Cell::candidate(Runner& runner) {
   return {.name = runner.openblas ? "openblas" : "ours", .run = run};
 }
 
-void Cell::add_probe(const std::string& name, std::function<double()> work) {
+void FfnCell::add_probe(const std::string& name, std::function<double()> work) {
   if (probes_.contains(name)) return;
   Probe& probe = probes_[name];
   probe.candidate = candidates_.size();
@@ -198,7 +195,7 @@ void Cell::add_probe(const std::string& name, std::function<double()> work) {
                          }});
 }
 
-FfnResult Cell::sum_up(std::size_t mine, std::int64_t rows,
+FfnResult FfnCell::sum_up(std::size_t mine, std::int64_t rows,
                        const std::vector<std::vector<double>>& want) {
   Runner& runner = *runners_[mine];
   const auto& seconds = candidates_[mine].seconds;
@@ -249,7 +246,7 @@ FfnResult Cell::sum_up(std::size_t mine, std::int64_t rows,
   return result;
 }
 
-void Cell::measure(std::int64_t rows, experts::MatrixView<const float> tokens,
+void FfnCell::measure(std::int64_t rows, experts::MatrixView<const float> tokens,
                    const std::vector<std::vector<double>>& want, std::vector<FfnResult>& results) {
   runners_.clear();
   candidates_.clear();
@@ -320,7 +317,7 @@ FfnReport bench_ffn(comm::Group& group, const FfnSettings& settings) {
     std::unique_ptr<ColdExperts> cold;
     together(group, [&] { cold = std::make_unique<ColdExperts>(settings, stored); });
     const auto want = wanted(*cold, tokens.view(), stored);
-    Cell cell(group, settings, *cold, memory);
+    FfnCell cell(group, settings, *cold, memory);
     for (const std::int64_t rows : settings.rows) {
       steadiness.probe();
       cell.measure(rows, tokens.view(), want, report.results);

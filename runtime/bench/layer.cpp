@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "comm/collective.hpp"
+#include "experts/index.hpp"
 #include "experts/reference.hpp"
 #include "experts/synthetic.hpp"
 #include "runtime/bench/oracle.hpp"
@@ -18,10 +19,6 @@
 namespace switchyard::runtime::bench {
 namespace {
 constexpr std::int64_t kReferenceProducts = 100'000'000;
-
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
 
 /// Experts of this rank's tokens, or nothing where the model's router decides.
 std::optional<experts::Routing> given_routing(const LayerSettings& settings, std::int64_t first,
@@ -45,9 +42,9 @@ experts::Routing first_tokens(const experts::Routing& whole, std::int64_t count)
 }
 
 /// One number of tokens.
-class Cell {
+class LayerCell {
  public:
-  Cell(comm::Group& group, const LayerSettings& settings, MoeLayer& layer, std::int64_t tokens)
+  LayerCell(comm::Group& group, const LayerSettings& settings, MoeLayer& layer, std::int64_t tokens)
       : group_(group),
         settings_(settings),
         layer_(layer),
@@ -147,7 +144,7 @@ Summary in_ms(std::vector<double> seconds) {
   return summary(std::move(seconds));
 }
 
-void Cell::sum_up(LayerResult& result, const std::vector<double>& layer_s, double expert_bytes) {
+void LayerCell::sum_up(LayerResult& result, const std::vector<double>& layer_s, double expert_bytes) {
   const auto repetitions = static_cast<std::ptrdiff_t>(layer_s.size());
   const auto counted = [&](const std::vector<double>& all) {  // without the warm-up
     return std::vector<double>(all.end() - repetitions, all.end());
@@ -232,7 +229,7 @@ LayerReport bench_layer(comm::Group& group, const LayerSettings& wanted,
     steadiness.probe();
     LayerResult result;
     result.tokens_per_rank = tokens;
-    Cell cell(group, settings, layer, tokens);
+    LayerCell cell(group, settings, layer, tokens);
     cell.verify(result, report.error_limit);
     std::array<Candidate, 1> one{
         Candidate{.name = "layer", .run = [&] { return cell.step(result); }}};

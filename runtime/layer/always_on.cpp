@@ -13,7 +13,7 @@
 namespace switchyard::runtime {
 namespace {
 /// Rows of a block: enough of them for the weights to be read once and used often.
-constexpr std::int64_t kBlock = 96;
+constexpr std::int64_t kRowsAtOnce = 96;
 
 /// a[t] += factor[t] * b[t]; no factors: 1.
 void add_rows(experts::MatrixView<float> a, experts::MatrixView<const float> b,
@@ -55,7 +55,7 @@ AlwaysOn::AlwaysOn(const experts::BlockSpec& spec, experts::WeightSource& source
 void AlwaysOn::prepare(experts::MatrixView<const float> tokens, AlwaysOnWork& work,
                        Workers& workers, std::vector<experts::AlignedBuffer>& scratch) const {
   const std::int64_t first = work.prepared;
-  const std::int64_t end = std::min(tokens.rows, first + kBlock * workers.threads());
+  const std::int64_t end = std::min(tokens.rows, first + kRowsAtOnce * workers.threads());
   if (!shared_.empty()) {
     if (first == 0) work.shared.reshape(tokens.rows, tokens.cols);
     run_network(shared_[0], tokens, first, end, work.shared, work, workers, scratch);
@@ -114,7 +114,7 @@ void run_network(const experts::PackedExpert& network, experts::MatrixView<const
     work.results[t] = out.row(first + static_cast<std::int64_t>(t)).data();
   }
   if (workers.threads() == 1) return network.run(work.rows, {}, work.results, scratch[0]);
-  constexpr auto kRows = static_cast<std::size_t>(kBlock);
+  constexpr auto kRows = static_cast<std::size_t>(kRowsAtOnce);
   const auto block = [&](std::int64_t i, int thread) {
     const std::size_t begin = static_cast<std::size_t>(i) * kRows;
     const std::size_t rows = std::min(kRows, count - begin);

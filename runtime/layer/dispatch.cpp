@@ -7,14 +7,11 @@
 #include <string>
 
 #include "comm/error.hpp"
+#include "experts/index.hpp"
 #include "experts/sum.hpp"
 
 namespace switchyard::runtime {
 namespace {
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
-
 /// Calls f(entry) for each entry of a note, as the sender wrote them.
 template <class F>
 void each_entry(std::span<const std::byte> note, const F& f) {

@@ -7,13 +7,11 @@
 #include <stdexcept>
 #include <string>
 
+#include "experts/index.hpp"
+
 namespace switchyard::runtime {
 namespace {
 constexpr std::int32_t kNowhere = -1;
-
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
 
 /// The rank that computes each slot of one token; kNowhere for dropped and identity slots.
 void choose_hosts(std::span<const std::int32_t> experts, const Placement& placement, int home,

@@ -3,15 +3,10 @@
 
 #include <cstring>
 
+#include "experts/index.hpp"
 #include "experts/sum.hpp"
 
 namespace switchyard::runtime {
-namespace {
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
-}  // namespace
-
 void plan_presum(DispatchPlan& plan) {
   comm::Offer& offer = plan.offer;
   for (std::size_t r = 0; r < offer.results.size(); ++r) {

@@ -5,12 +5,10 @@
 #include <cstring>
 #include <span>
 
+#include "experts/index.hpp"
+
 namespace switchyard::runtime {
 namespace {
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
-
 int stage_of_entry(const Entry& entry, std::span<const std::int32_t> experts, int stages) {
   const auto found = std::lower_bound(experts.begin(), experts.end(), entry.expert);
   return stage_of(found - experts.begin(), static_cast<std::int64_t>(experts.size()), stages);

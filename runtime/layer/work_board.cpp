@@ -9,6 +9,7 @@
 
 #include "comm/collective.hpp"
 #include "comm/local_group.hpp"
+#include "experts/index.hpp"
 #include "runtime/layer/stages.hpp"
 
 namespace switchyard::runtime {
@@ -17,9 +18,6 @@ constexpr std::int64_t kCapacity = std::int64_t{16} << 30;  // addresses, not me
 constexpr std::int64_t kLine = 64;
 constexpr unsigned kRoundShift = 32;
 
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
 std::uint64_t ticket(std::uint64_t round, std::int64_t number) {
   return round << kRoundShift | static_cast<std::uint64_t>(number);
 }

@@ -41,7 +41,7 @@ std::string text_of(const std::vector<std::int64_t>& shape) {
   return text + "]";
 }
 
-[[noreturn]] void refuse(const Tensor& tensor, const std::string& name, const std::string& what) {
+[[noreturn]] void refuse_tensor(const Tensor& tensor, const std::string& name, const std::string& what) {
   throw std::invalid_argument(tensor.file + ": tensor " + shown(name) + ": " + what);
 }
 }  // namespace
@@ -63,18 +63,18 @@ Numbers Storage::place(const Tensor& tensor, std::int64_t first, std::int64_t co
 
 void require_float(const Tensor& tensor, const std::string& name) {
   if (tensor.dtype == "F32" || tensor.dtype == "BF16" || tensor.dtype == "F16") return;
-  refuse(tensor, name, "dtype, got " + tensor.dtype + ", want F32, BF16 or F16");
+  refuse_tensor(tensor, name, "dtype, got " + tensor.dtype + ", want F32, BF16 or F16");
 }
 
 void require_dtype(const Tensor& tensor, const std::string& name, const std::string& dtype) {
   if (tensor.dtype == dtype) return;
-  refuse(tensor, name, "dtype, got " + tensor.dtype + ", want " + dtype);
+  refuse_tensor(tensor, name, "dtype, got " + tensor.dtype + ", want " + dtype);
 }
 
 void require_shape(const Tensor& tensor, const std::string& name,
                    const std::vector<std::int64_t>& shape) {
   if (tensor.shape == shape) return;
-  refuse(tensor, name, "shape, got " + text_of(tensor.shape) + ", want " + text_of(shape));
+  refuse_tensor(tensor, name, "shape, got " + text_of(tensor.shape) + ", want " + text_of(shape));
 }
 
 std::vector<float> read_floats(const Tensor& tensor, std::int64_t first, std::int64_t count) {

@@ -3,12 +3,10 @@
 
 #include <algorithm>
 
+#include "experts/index.hpp"
+
 namespace switchyard::runtime {
 namespace {
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
-
 /// That none of k out of `all` is among `some` of them: C(all - some, k) / C(all, k).
 double missed(std::int64_t all, std::int64_t some, std::int64_t k) {
   double probability = 1;

@@ -14,7 +14,7 @@
 namespace switchyard::runtime {
 namespace {
 constexpr double kNormEps = 1e-6;  // of the keys' layer norm, in the reference's code
-constexpr auto kBlock = IndexKeys::kBlock;
+constexpr auto kIndexBlock = IndexKeys::kBlock;
 }  // namespace
 
 std::int64_t IndexKeys::bytes() const {
@@ -64,9 +64,9 @@ void Indexer::extend(experts::MatrixView<const float> x, IndexKeys& keys) const 
   for (std::int64_t r = 0; r < x.rows; ++r, ++keys.end) {
     k_norm_.apply(rows.row(r), rows.row(r));
     turn(keys.end, rows.row(r), angles);
-    if (keys.end % kBlock == 0) keys.blocks.emplace_back(static_cast<std::size_t>(dim_ * kBlock));
-    float* const at = keys.blocks.back().data() + keys.end % kBlock;
-    for (std::int64_t d = 0; d < dim_; ++d) at[d * kBlock] = rows(r, d);
+    if (keys.end % kIndexBlock == 0) keys.blocks.emplace_back(static_cast<std::size_t>(dim_ * kIndexBlock));
+    float* const at = keys.blocks.back().data() + keys.end % kIndexBlock;
+    for (std::int64_t d = 0; d < dim_; ++d) at[d * kIndexBlock] = rows(r, d);
   }
 }
 
@@ -75,14 +75,14 @@ void Indexer::score(std::span<const float> query, std::span<const float> weights
                     const IndexKeys& keys, std::span<float> scores) const {
   const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(dim_)));
   const auto seen = static_cast<std::int64_t>(scores.size());
-  for (std::int64_t first = 0; first < seen; first += kBlock) {
-    const float* const block = keys.blocks[static_cast<std::size_t>(first / kBlock)].data();
-    std::array<float, kBlock> sums{};
+  for (std::int64_t first = 0; first < seen; first += kIndexBlock) {
+    const float* const block = keys.blocks[static_cast<std::size_t>(first / kIndexBlock)].data();
+    std::array<float, kIndexBlock> sums{};
     for (std::int64_t h = 0; h < heads_; ++h) {
-      std::array<float, kBlock> products{};
+      std::array<float, kIndexBlock> products{};
       for (std::int64_t d = 0; d < dim_; ++d) {
         const float q = query[static_cast<std::size_t>(h * dim_ + d)];
-        const float* const row = block + d * kBlock;
+        const float* const row = block + d * kIndexBlock;
         for (std::size_t t = 0; t < products.size(); ++t) products[t] += q * row[t];
       }
       const float weight = weights[static_cast<std::size_t>(h)];
@@ -90,7 +90,7 @@ void Indexer::score(std::span<const float> query, std::span<const float> weights
         sums[t] += weight * std::max(products[t] * scale, 0.0F);
       }
     }
-    std::copy_n(sums.begin(), std::min(kBlock, seen - first),
+    std::copy_n(sums.begin(), std::min(kIndexBlock, seen - first),
                 scores.begin() + static_cast<std::ptrdiff_t>(first));
   }
 }

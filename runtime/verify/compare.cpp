@@ -6,15 +6,10 @@
 #include <vector>
 
 #include "comm/collective.hpp"
+#include "experts/index.hpp"
 #include "experts/kernels/dispatch.hpp"
 
 namespace switchyard::runtime {
-namespace {
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
-}  // namespace
-
 using experts::Matrix;
 using experts::MatrixView;
 using experts::Routing;

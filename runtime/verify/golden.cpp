@@ -8,6 +8,7 @@
 #include <span>
 
 #include "comm/collective.hpp"
+#include "experts/index.hpp"
 #include "experts/kernels/dispatch.hpp"
 #include "runtime/run/token_source.hpp"
 #include "runtime/status.hpp"
@@ -18,10 +19,6 @@ namespace {
 using experts::Matrix;
 using experts::MatrixView;
 using experts::Routing;
-
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
 
 /// Weights of the chosen experts, against topk_weight in the order of topk_idx.
 double slot_weight_error(const GoldenBlock& block, const Matrix& dense) {

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "comm/collective.hpp"
+#include "experts/index.hpp"
 #include "experts/kernels/dispatch.hpp"
 #include "runtime/model/checked_json.hpp"
 #include "runtime/model/tensor_views.hpp"
@@ -22,11 +23,7 @@ using experts::Matrix;
 using experts::MatrixView;
 
 constexpr double kLayerLimit = 5e-5;
-constexpr std::string_view kFormat = "moe-golden-model/1";
-
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
+constexpr std::string_view kModelFormat = "moe-golden-model/1";
 
 std::vector<std::int64_t> integers(const Tensor& tensor, const std::string& name) {
   require_dtype(tensor, name, "I64");
@@ -311,10 +308,10 @@ GoldenModel read_golden_model(const std::filesystem::path& folder) {
   GoldenModel model(folder);
   const auto file = std::make_shared<const SafetensorsFile>(folder / "golden.safetensors");
   const auto format = file->metadata().find("format");
-  if (format == file->metadata().end() || format->second != kFormat) {
+  if (format == file->metadata().end() || format->second != kModelFormat) {
     throw std::invalid_argument(file->name() + ": metadata format, got '" +
                                 (format == file->metadata().end() ? "" : shown(format->second)) +
-                                "', want '" + std::string(kFormat) + "'");
+                                "', want '" + std::string(kModelFormat) + "'");
   }
   const auto name = file->metadata().find("case");
   model.name = name == file->metadata().end() ? folder.filename().string() : name->second;

@@ -13,6 +13,7 @@
 #include "comm/collective.hpp"
 #include "comm/error.hpp"
 #include "comm/local_group.hpp"
+#include "experts/index.hpp"
 #include "experts/reference.hpp"
 #include "runtime/verify/law_inputs.hpp"
 
@@ -21,10 +22,6 @@ namespace {
 using experts::Matrix;
 using experts::MatrixView;
 using experts::Routing;
-
-std::size_t at(std::int64_t i) {
-  return static_cast<std::size_t>(i);
-}
 
 /// Keeps the first thing that went wrong on this rank.
 class Verdict {
