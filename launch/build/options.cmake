@@ -3,8 +3,11 @@
 # so that a fused multiply-add happens exactly where the source says so.
 add_library(switchyard_options INTERFACE)
 target_compile_options(switchyard_options INTERFACE
-  -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wold-style-cast
+  -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wold-style-cast
   -Wnon-virtual-dtor -Woverloaded-virtual -ffp-contract=off)
+if(NOT SWITCHYARD_UNITE)  # a neighbour's file is no outer scope
+  target_compile_options(switchyard_options INTERFACE -Wshadow)
+endif()
 # GCC 12 reports "text" + std::string as overlapping copies (its bug 105651).
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(switchyard_options INTERFACE -Wno-restrict)
@@ -40,7 +43,6 @@ endfunction()
 function(switchyard_unite target)
   if(SWITCHYARD_UNITE)
     set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${SWITCHYARD_UNITE})
-    target_compile_options(${target} PRIVATE -Wno-shadow)  # neighbours are no outer scope
   endif()
 endfunction()
 

@@ -118,7 +118,7 @@ struct Probe {
 class FfnCell {
  public:
   FfnCell(comm::Group& group, const FfnSettings& settings, const ColdExperts& cold,
-       experts::ReadProbe& memory)
+          experts::ReadProbe& memory)
       : group_(group), settings_(settings), cold_(cold), memory_(memory) {}
 
   void measure(std::int64_t rows, experts::MatrixView<const float> tokens,
@@ -147,7 +147,7 @@ class FfnCell {
 };
 
 void FfnCell::add(Math math, Variant variant, bool openblas, std::int64_t rows,
-               experts::MatrixView<const float> tokens) {
+                  experts::MatrixView<const float> tokens) {
   auto runner = std::make_unique<Runner>();
   runner->math = math;
   runner->variant = variant;
@@ -196,7 +196,7 @@ void FfnCell::add_probe(const std::string& name, std::function<double()> work) {
 }
 
 FfnResult FfnCell::sum_up(std::size_t mine, std::int64_t rows,
-                       const std::vector<std::vector<double>>& want) {
+                          const std::vector<std::vector<double>>& want) {
   Runner& runner = *runners_[mine];
   const auto& seconds = candidates_[mine].seconds;
   const auto repetitions = static_cast<std::ptrdiff_t>(seconds.size());
@@ -247,7 +247,8 @@ FfnResult FfnCell::sum_up(std::size_t mine, std::int64_t rows,
 }
 
 void FfnCell::measure(std::int64_t rows, experts::MatrixView<const float> tokens,
-                   const std::vector<std::vector<double>>& want, std::vector<FfnResult>& results) {
+                      const std::vector<std::vector<double>>& want,
+                      std::vector<FfnResult>& results) {
   runners_.clear();
   candidates_.clear();
   probes_.clear();

@@ -144,7 +144,8 @@ Summary in_ms(std::vector<double> seconds) {
   return summary(std::move(seconds));
 }
 
-void LayerCell::sum_up(LayerResult& result, const std::vector<double>& layer_s, double expert_bytes) {
+void LayerCell::sum_up(LayerResult& result, const std::vector<double>& layer_s,
+                       double expert_bytes) {
   const auto repetitions = static_cast<std::ptrdiff_t>(layer_s.size());
   const auto counted = [&](const std::vector<double>& all) {  // without the warm-up
     return std::vector<double>(all.end() - repetitions, all.end());
