@@ -41,7 +41,8 @@ std::string text_of(const std::vector<std::int64_t>& shape) {
   return text + "]";
 }
 
-[[noreturn]] void refuse_tensor(const Tensor& tensor, const std::string& name, const std::string& what) {
+[[noreturn]] void refuse_tensor(const Tensor& tensor, const std::string& name,
+                                const std::string& what) {
   throw std::invalid_argument(tensor.file + ": tensor " + shown(name) + ": " + what);
 }
 }  // namespace

@@ -64,7 +64,8 @@ void Indexer::extend(experts::MatrixView<const float> x, IndexKeys& keys) const 
   for (std::int64_t r = 0; r < x.rows; ++r, ++keys.end) {
     k_norm_.apply(rows.row(r), rows.row(r));
     turn(keys.end, rows.row(r), angles);
-    if (keys.end % kIndexBlock == 0) keys.blocks.emplace_back(static_cast<std::size_t>(dim_ * kIndexBlock));
+    if (keys.end % kIndexBlock == 0)
+      keys.blocks.emplace_back(static_cast<std::size_t>(dim_ * kIndexBlock));
     float* const at = keys.blocks.back().data() + keys.end % kIndexBlock;
     for (std::int64_t d = 0; d < dim_; ++d) at[d * kIndexBlock] = rows(r, d);
   }
