@@ -32,6 +32,10 @@ enum class Stream : std::uint32_t {
   kRouting = 15,
   kShuffle = 16,
   kSampling = 17,
+  kMatrix = 18,  ///< these three: of a whole model, outside its blocks
+  kFactor = 19,
+  kAdded = 20,
+  kPrompt = 21,
 };
 
 /// Pseudo experts in the counter's id word: the shared network and the dense one.

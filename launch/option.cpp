@@ -142,7 +142,7 @@ std::string canonical_value(const Option& option, const std::string& where,
       if (canonical_flag(value).empty()) break;
       return canonical_flag(value);
     case Kind::kText:
-      if (value.empty()) break;
+      if (value.empty() && !option.empty) break;
       return value;
   }
   std::string want = wanted(option);

@@ -37,6 +37,7 @@ struct Option {
   RealRange reals = {};
   std::vector<std::string> choices = {};
   bool list = false;    ///< may be given more than once
+  bool empty = false;   ///< a text that may have no letter
   bool output = false;  ///< changes where results go and nothing about them
 };
 

@@ -107,6 +107,7 @@ Command eval_command() {
       integer_option("stride", "TOKENS",
                      "from one window to the next; without: a window, so that none overlap",
                      std::nullopt, {.least = 1}),
+      integer_option("seed", "NUMBER", "of synthetic weights", 1, {.least = 0}),
   };
   auto shared = whole_model_options();
   options.insert(options.end(), std::make_move_iterator(shared.begin()),

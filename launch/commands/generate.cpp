@@ -12,7 +12,7 @@
 
 namespace switchyard::launch {
 namespace {
-constexpr const char* kPromptFlags[] = {"prompt", "prompt-ids", "prompt-file"};
+constexpr const char* kPromptFlags[] = {"prompt", "prompt-ids", "prompt-file", "prompt-tokens"};
 
 runtime::GenerateSettings settings_of(const Options& options) {
   runtime::GenerateSettings settings;
@@ -32,11 +32,17 @@ struct Prompts {
 
 Prompts prompts_of(const Options& options) {
   Prompts prompts;
-  const bool text = !options.has("prompt-ids");
-  if (!text) prompts.ids = runtime::prompts_from(options.text("prompt-ids"), "--prompt-ids");
+  const bool text = options.has("prompt") || options.has("prompt-file");
+  if (options.has("prompt-ids")) {
+    prompts.ids = runtime::prompts_from(options.text("prompt-ids"), "--prompt-ids");
+  }
   prompts.text = tokenizer_of(options, text);
   if (options.has("prompt")) {
     prompts.ids.push_back(runtime::ids_of_text(*prompts.text, options.text("prompt")));
+    if (prompts.ids.back().empty()) {
+      throw std::invalid_argument(
+          "--prompt: got '' and a tokenizer that begins a text with nothing, want a text");
+    }
   } else if (options.has("prompt-file")) {
     for (const std::string& line : runtime::lines_of(options.text("prompt-file"))) {
       prompts.ids.push_back(runtime::ids_of_text(*prompts.text, line));
@@ -143,7 +149,7 @@ std::vector<comm::Field> prepare(const Options& options) {
   }
   if (given.empty()) {
     throw std::invalid_argument(
-        "generate: got no prompt, want --prompt, --prompt-ids or --prompt-file");
+        "generate: got no prompt, want --prompt, --prompt-ids, --prompt-file or --prompt-tokens");
   }
   return prepare_whole_model(options);
 }
@@ -162,7 +168,12 @@ int run(Context& context) {
 
   WholeModel whole(context);
   runtime::together(group, [&] {
-    settings.eos = runtime::ends_of(context.options.text("checkpoint"), whole.checkpoint.model());
+    if (context.options.has("prompt-tokens")) {
+      prompts.ids = runtime::drawn_prompts(
+          runtime::ids_from(context.options.text("prompt-tokens"), "--prompt-tokens"),
+          whole.model->vocabulary(), settings.sampler.seed);
+    }
+    settings.eos = ends_of(whole, context.options);
     if (settings.eos.empty()) settings.eos = eos;
     runtime::validate(prompts.ids, settings, whole.model->vocabulary(), whole.model->max_context());
   });
@@ -200,9 +211,13 @@ int run(Context& context) {
 Command generate_command() {
   const runtime::GenerateSettings defaults;
   std::vector<Option> options{
-      text_option("prompt", "TEXT", "to be continued"),
+      {.name = "prompt",
+       .unit = "TEXT",
+       .help = "to be continued; '' where the tokenizer begins a text with an id of its own",
+       .empty = true},
       text_option("prompt-ids", "ID,...", "the same as token ids; several prompts: 1,2,3;4,5"),
       text_option("prompt-file", "FILE", "a prompt a line"),
+      text_option("prompt-tokens", "COUNT,...", "prompts of so many drawn ids, to measure"),
       integer_option("max-new-tokens", "COUNT", "of a prompt, unless it ends before",
                      defaults.max_new_tokens, {.least = 1}),
       real_option("temperature", "RATIO", "that logits are divided by; 0: the best token always",
@@ -211,9 +226,11 @@ Command generate_command() {
                      defaults.sampler.top_k),
       real_option("top-p", "SHARE", "only the fewest best tokens with this probability together",
                   defaults.sampler.top_p, {.most = 1, .above = true}),
-      integer_option("seed", "NUMBER",
-                     "of the draws, with the prompt's number and the token's position",
-                     static_cast<std::int64_t>(defaults.sampler.seed)),
+      integer_option(
+          "seed", "NUMBER",
+          "of the draws, with the prompt's number and the token's position; of synthetic "
+          "weights and prompts",
+          static_cast<std::int64_t>(defaults.sampler.seed)),
   };
   auto shared = whole_model_options();
   options.insert(options.end(), std::make_move_iterator(shared.begin()),

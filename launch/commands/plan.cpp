@@ -50,6 +50,11 @@ void print_memory(const runtime::MemoryNeed& memory, std::ostream& out) {
   line("together            ", memory.total());
 }
 
+/// "1 node", "2 nodes".
+std::string counted(std::int64_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
 void print_traffic(const runtime::TrafficNeed& traffic, int nodes, std::ostream& out) {
   const auto line = [&](const char* name, double rows) {
     out << "  " << name << formatted("%12.1f rows  ", rows) << wire(rows * traffic.row_bytes)
@@ -156,13 +161,14 @@ int plan_model(Context& context) {
   const runtime::ParameterCount count = model.parameters();
 
   std::ostream& out = context.out;
-  out << "# " << model.name() << " over " << sizing.ranks << " ranks on " << sizing.nodes
-      << " nodes, experts in " << options.text("weights") << ", " << request.tokens
-      << " tokens a rank and step, " << request.sequences << " sequences of " << request.context
-      << " tokens a rank\n";
+  out << "# " << model.name() << " over " << counted(sizing.ranks, "rank") << " on "
+      << counted(sizing.nodes, "node") << ", experts in " << options.text("weights") << ", "
+      << counted(request.tokens, "token") << " a rank and step, "
+      << counted(request.sequences, "sequence") << " of " << counted(request.context, "token")
+      << " a rank\n";
   if (sizing.idle_ranks > 0) {
-    out << sizing.idle_ranks << " ranks hold no expert: there are " << model.block().router.experts
-        << '\n';
+    out << counted(sizing.idle_ranks, "rank") << (sizing.idle_ranks == 1 ? " holds" : " hold")
+        << " no expert: there are " << model.block().router.experts << '\n';
   }
   print_memory(sizing.memory, out);
   print_traffic(sizing.traffic, sizing.nodes, out);

@@ -11,34 +11,65 @@
 #include "comm/collective.hpp"
 #include "experts/kernels/dispatch.hpp"
 #include "launch/commands/run_options.hpp"
+#include "runtime/generate/prompts.hpp"
 #include "runtime/report/digest.hpp"
 #include "runtime/status.hpp"
+#include "runtime/transformer/synthetic_weights.hpp"
 
 namespace switchyard::launch {
 namespace {
-std::string checkpoint_of(const Options& options) {
-  if (options.has("checkpoint")) return options.text("checkpoint");
-  throw std::invalid_argument("--checkpoint: got none, want a folder with a released model");
+/// The model that options name, without its weights.
+runtime::Model model_of(const Options& options) {
+  const bool synthetic = options.has("model");
+  if (synthetic == options.has("checkpoint")) {
+    throw std::invalid_argument(synthetic ? "--model: got it and --checkpoint, want one"
+                                          : "--checkpoint: got none, want a folder with a released "
+                                            "model, or --model for synthetic weights");
+  }
+  if (!synthetic) {
+    for (const char* name : {"set", "layers"}) {
+      if (!options.has(name)) continue;
+      throw std::invalid_argument("--" + std::string(name) +
+                                  ": got it with --checkpoint, want it with --model only");
+    }
+    return runtime::Checkpoint(options.text("checkpoint")).model();
+  }
+  runtime::Model model = runtime::Model::from_name_or_file(options.text("model"));
+  for (const std::string& assignment : options.list("set")) model.set(assignment);
+  if (options.has("layers")) model = model.first_layers(options.integer("layers"));
+  model.validate();
+  return model;
 }
 
-experts::DType stored_type(const Options& options, const runtime::Checkpoint& checkpoint) {
+experts::DType stored_type(const Options& options,
+                           const std::optional<runtime::Checkpoint>& checkpoint) {
   const std::string name = options.text("weights");
   if (name != "auto") return experts::dtype_from(name);
-  const auto layers = checkpoint.model().moe_layers();
+  if (!checkpoint) return experts::DType::kFloat32;
+  const auto layers = checkpoint->model().moe_layers();
   return layers.empty() ? experts::DType::kFloat32
-                        : checkpoint.block(layers.front())->expert(0).up.type;
+                        : checkpoint->block(layers.front())->expert(0).up.type;
 }
 
-runtime::Checkpoint open_checkpoint(Context& context) {
+std::optional<runtime::Checkpoint> open_checkpoint(Context& context) {
   std::optional<runtime::Checkpoint> checkpoint;
-  runtime::together(context.group(), [&] { checkpoint.emplace(checkpoint_of(context.options)); });
-  return *checkpoint;
+  runtime::together(context.group(), [&] {
+    static_cast<void>(model_of(context.options));
+    if (context.options.has("checkpoint")) checkpoint.emplace(context.options.text("checkpoint"));
+  });
+  return checkpoint;
 }
 }  // namespace
 
 std::vector<Option> whole_model_options() {
   std::vector<Option> options{
       text_option("checkpoint", "DIRECTORY", "a released model: config.json and safetensors"),
+      text_option("model", "NAME|FILE",
+                  "without a checkpoint: a preset, by any unique beginning, or a model file, with "
+                  "synthetic weights"),
+      list_option("set", "FIELD=VALUE", "changes one field of that model; any number of times"),
+      integer_option("layers", "COUNT", "its first so many layers; without: all", std::nullopt,
+                     {.least = 1}),
       text_option("tokenizer", "auto|bytes|none|FILE",
                   "text to ids and back; auto: tokenizer.json or tokenizer.model of the "
                   "checkpoint; bytes: the bytes of the text; FILE: .json or .model",
@@ -54,11 +85,11 @@ std::vector<Option> whole_model_options() {
 }
 
 std::vector<comm::Field> prepare_whole_model(const Options& options) {
-  const runtime::Checkpoint checkpoint(checkpoint_of(options));
-  return {{"model digest", runtime::sha256(checkpoint.model().text()).substr(0, 16)}};
+  return {{"model digest", runtime::sha256(model_of(options).text()).substr(0, 16)}};
 }
 
-WholeModel::WholeModel(Context& context) : checkpoint(open_checkpoint(context)) {
+WholeModel::WholeModel(Context& context)
+    : checkpoint(open_checkpoint(context)), of(model_of(context.options)) {
   runtime::TransformerOptions settings;
   runtime::together(context.group(), [&] {
     settings.layer = layer_settings(context.options);
@@ -68,8 +99,15 @@ WholeModel::WholeModel(Context& context) : checkpoint(open_checkpoint(context)) 
   settings.placement = context.options.text("placement");
   layer = settings.layer;
   const auto start = std::chrono::steady_clock::now();
+  std::unique_ptr<runtime::ModelWeights> weights;
+  if (checkpoint) {
+    weights = std::make_unique<runtime::CheckpointWeights>(*checkpoint);
+  } else {
+    const auto seed = static_cast<std::uint64_t>(context.options.integer("seed"));
+    weights = std::make_unique<runtime::SyntheticWeights>(of, seed);
+  }
   model = std::make_unique<runtime::TransformerModel>(
-      runtime::Transformer(context.group(), checkpoint, settings));
+      runtime::Transformer(context.group(), *weights, settings));
   const std::vector<double> mine{
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
       static_cast<double>(model->transformer().weight_bytes())};
@@ -80,14 +118,25 @@ WholeModel::WholeModel(Context& context) : checkpoint(open_checkpoint(context)) 
 }
 
 std::string WholeModel::describe() const {
-  const auto& of = checkpoint.model();
-  return of.name() + ", " + std::to_string(of.num_layers()) + " layers, " +
-         std::to_string(of.num_moe_layers()) + " of them MoE";
+  return of.name() + ", " + std::to_string(of.num_layers()) +
+         (of.num_layers() == 1 ? " layer, " : " layers, ") + std::to_string(of.num_moe_layers()) +
+         " of them MoE" + (checkpoint ? "" : ", synthetic weights");
+}
+
+runtime::TokenIds ends_of(const WholeModel& whole, const Options& options) {
+  if (!whole.checkpoint) return {};
+  return runtime::ends_of(options.text("checkpoint"), whole.of);
 }
 
 std::optional<runtime::TextRules> tokenizer_of(const Options& options, bool needed) {
-  const std::filesystem::path folder = checkpoint_of(options);
   const std::string choice = options.text("tokenizer");
+  const bool synthetic = !options.has("checkpoint");
+  if (synthetic && choice == "auto") {
+    if (!needed) return std::nullopt;
+    throw std::invalid_argument(
+        "--tokenizer: got auto for a text without a checkpoint, want bytes or FILE");
+  }
+  const std::filesystem::path folder = synthetic ? "" : options.text("checkpoint");
   if (choice == "none") {
     if (!needed) return std::nullopt;
     throw std::invalid_argument(
@@ -122,7 +171,7 @@ void print_whole(const WholeModel& whole, int ranks, std::ostream& out) {
 }
 
 nlohmann::ordered_json whole_json(const WholeModel& whole) {
-  return {{"model", whole.checkpoint.model().name()},
+  return {{"model", whole.of.name()},
           {"isa", experts::name_of(whole.layer.isa)},
           {"weights", experts::name_of(whole.layer.stored)},
           {"math_name", experts::math_name(whole.layer.isa, whole.layer.math, whole.layer.stored)},

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /// @file
-/// What `generate` and `eval` have in common: a checkpoint as a whole model, and its tokenizer.
+/// What `generate` and `eval` have in common: a whole model, of a checkpoint or synthetic, and its
+/// tokenizer.
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,21 +17,27 @@
 
 namespace switchyard::launch {
 
-/// --checkpoint, --tokenizer, --routing-stats, and those of layer_options and math_options.
+/// --checkpoint, --model, --set, --layers, --tokenizer, --routing-stats, and those of layer_options
+/// and math_options.
 [[nodiscard]] std::vector<Option> whole_model_options();
-/// Before the ranks talk: the model's digest. @throws std::invalid_argument  no --checkpoint
+/// Before the ranks talk: the model's digest.
+/// @throws std::invalid_argument  neither --checkpoint nor --model, or both
 [[nodiscard]] std::vector<comm::Field> prepare_whole_model(const Options& options);
 
 /// The model over all ranks. Collective.
 struct WholeModel {
   explicit WholeModel(Context& context);
-  runtime::Checkpoint checkpoint;
+  std::optional<runtime::Checkpoint> checkpoint;  ///< none: weights are synthetic
+  runtime::Model of;
   runtime::LayerOptions layer;
   std::unique_ptr<runtime::TransformerModel> model;
   double load_s = 0;                           ///< slowest rank
   double weight_bytes = 0;                     ///< largest rank
   [[nodiscard]] std::string describe() const;  ///< "mixtral, 2 layers"
 };
+
+/// The ids that end a sequence: the checkpoint's; of a synthetic model nothing does.
+[[nodiscard]] runtime::TokenIds ends_of(const WholeModel& whole, const Options& options);
 
 /// The checkpoint's tokenizer. For ids alone (`needed` false) there may be none: nothing then.
 [[nodiscard]] std::optional<runtime::TextRules> tokenizer_of(const Options& options, bool needed);

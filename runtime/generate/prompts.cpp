@@ -2,12 +2,14 @@
 #include "runtime/generate/prompts.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstring>
 #include <span>
 #include <stdexcept>
 
 #include "comm/collective.hpp"
+#include "experts/synthetic.hpp"
 #include "runtime/model/checked_json.hpp"
 #include "runtime/model/model.pb.h"
 #include "runtime/text/json_fields.hpp"
@@ -62,6 +64,31 @@ TokenIds ids_of_text(const TextRules& rules, std::string_view text) {
   TokenIds ids = rules.tokenizer->encode(text);
   if (rules.bos) ids.insert(ids.begin(), *rules.bos);
   return ids;
+}
+
+std::vector<TokenIds> drawn_prompts(const TokenIds& lengths, std::int64_t vocabulary,
+                                    std::uint64_t seed) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 26U;
+  const std::array key = {static_cast<std::uint32_t>(seed),
+                          static_cast<std::uint32_t>(seed >> 32U)};
+  std::vector<TokenIds> prompts;
+  std::int64_t left = kMost;
+  for (const std::int64_t length : lengths) {
+    if (length > left) {
+      throw std::invalid_argument("--prompt-tokens: got more than 2^26 together, want fewer");
+    }
+    left -= length;
+    const auto number = static_cast<std::uint32_t>(prompts.size());
+    TokenIds& prompt = prompts.emplace_back();
+    for (std::int64_t position = 0; position < length; ++position) {
+      const auto words = experts::philox({static_cast<std::uint32_t>(position), 0, number,
+                                          static_cast<std::uint32_t>(experts::Stream::kPrompt)},
+                                         key);
+      const std::uint64_t high = std::uint64_t{words[0]} * static_cast<std::uint64_t>(vocabulary);
+      prompt.push_back(static_cast<std::int64_t>(high >> 32U));
+    }
+  }
+  return prompts;
 }
 
 TokenIds ends_of(const std::filesystem::path& folder, const Model& model) {

@@ -27,6 +27,11 @@ namespace switchyard::runtime {
 /// A text with the id that stands before it, if any.
 [[nodiscard]] TokenIds ids_of_text(const TextRules& rules, std::string_view text);
 
+/// Prompts of so many ids each, evenly drawn (experts/README.md). @param lengths  at most 2^26
+/// together
+[[nodiscard]] std::vector<TokenIds> drawn_prompts(const TokenIds& lengths, std::int64_t vocabulary,
+                                                  std::uint64_t seed);
+
 /// The ids that end a sequence: eos_token_id of the folder's generation_config.json, else that of
 /// the model's config.json. Empty: nothing does.
 /// @throws std::invalid_argument  "FILE: eos_token_id: got 'x', want ..."

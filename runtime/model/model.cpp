@@ -108,6 +108,25 @@ void Model::set(std::string_view assignment) {
   message_ = std::move(changed);
 }
 
+Model Model::first_layers(std::int64_t count) const {
+  const std::vector<std::int64_t> with_experts = moe_layers();
+  const std::int64_t first = with_experts.empty() ? 0 : with_experts.front();
+  if (count <= first || count > num_layers()) {
+    throw std::invalid_argument("--layers: got " + std::to_string(count) + ", want " +
+                                std::to_string(first + 1) + " to " + std::to_string(num_layers()) +
+                                ": layer " + std::to_string(first) + " is the first with experts");
+  }
+  Message shorter = *message_;
+  shorter.set_num_layers(count);
+  for (auto* const layers : {shorter.mutable_dense_layers(), shorter.mutable_no_rope_layers(),
+                             shorter.mutable_full_attention_layers()}) {
+    layers->erase(std::remove_if(layers->begin(), layers->end(),
+                                 [&](std::int64_t layer) { return layer >= count; }),
+                  layers->end());
+  }
+  return Model(std::move(shorter));
+}
+
 std::string Model::name() const {
   return message_->name();
 }

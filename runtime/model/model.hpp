@@ -57,6 +57,10 @@ class Model {
   /// Changes one field: "top_k=7". Names are those of model.proto.
   /// @throws std::invalid_argument  "--set topk=7: no such field, nearest is top_k"
   void set(std::string_view assignment);
+  /// The same model with its first `count` layers only.
+  /// @throws std::invalid_argument  "--layers: got 2, want 4 to 61: layer 3 is the first with
+  /// experts"
+  [[nodiscard]] Model first_layers(std::int64_t count) const;
   /// Checks that the shape can exist. @throws std::invalid_argument naming the field
   void validate() const;
 

@@ -237,7 +237,8 @@ std::vector<BadInput> bad_inputs() {
   };
   const std::string ids = file_with("few_ids", "1 2 3 4 5 6 7 8");
   return {
-      {"NoPrompt", generate({}), 2, "got no prompt, want --prompt, --prompt-ids or --prompt-file"},
+      {"NoPrompt", generate({}), 2,
+       "got no prompt, want --prompt, --prompt-ids, --prompt-file or --prompt-tokens"},
       {"TwoPrompts", generate({"--prompt", "a", "--prompt-ids", "1"}), 2,
        "got --prompt and --prompt-ids, want one"},
       {"NoCheckpoint", {"generate", "--prompt-ids", "1"}, 2, "--checkpoint: got none, want"},
@@ -258,7 +259,7 @@ std::vector<BadInput> bad_inputs() {
        2,
        "tokenizer.json: model.vocab: got nothing, want an object"},
       {"EmptyPrompt", generate({"--prompt", "", "--tokenizer", "bytes"}), 2,
-       "--prompt: got '', want TEXT"},
+       "--prompt: got '' and a tokenizer that begins a text with nothing, want a text"},
       {"EmptyPromptIds", generate({"--prompt-ids", ","}), 2,
        "prompt 0: got no token, want at least one"},
       {"EmptyLineOfFile",
@@ -293,6 +294,20 @@ std::vector<BadInput> bad_inputs() {
       {"EvalOfOneToken", eval({"--ids", file_with("one_id", "1")}), 2, "got 1, want at least 2"},
       {"EvalMissingFile", eval({"--ids", "/nowhere/ids"}), 74, "/nowhere/ids"},
   };
+}
+
+TEST(Generate, AnEmptyPromptIsTheIdThatBeginsATextWhereThereIsOne) {
+  const std::string folder = model_with(
+      "begins", "tokenizer.json",
+      R"({"added_tokens": [{"id": 7, "content": "<s>", "special": true, "single_word": false,
+          "lstrip": false, "rstrip": false, "normalized": false}], "normalizer": null,
+          "pre_tokenizer": null, "post_processor": null, "decoder": null,
+          "model": {"type": "BPE", "vocab": {"a": 1, "<s>": 7}, "merges": []}})");
+  std::ofstream(folder + "/tokenizer_config.json")
+      << R"({"add_bos_token": true, "bos_token": "<s>"})";
+  const json result =
+      result_of(2, {"generate", "--checkpoint", folder, "--prompt", "", "--max-new-tokens", "2"});
+  EXPECT_EQ(result.at("sequences")[0].at("prompt_ids"), json({7}));
 }
 
 TEST(BadInputs, EndOnTwoRanksWithOneMessageAndTheirStatus) {
