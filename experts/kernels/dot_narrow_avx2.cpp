@@ -64,27 +64,27 @@ void widen_mxfp4(const std::byte* group, float* wide) {
     }
   }
 }
+
+/// Of a type whose groups have so many bytes.
+template <void (*kWiden)(const std::byte*, float*), std::int64_t kBytes>
+Kernels kernels() {
+  constexpr unsigned kMostRows = 6;
+  return {.name = "float32",
+          .engine = "avx2",
+          .element_bytes = 4,
+          .rows_a_block = kMostRows,
+          .begin = nothing_to_begin,
+          .end = nothing_to_end,
+          .pack_rows = pack_float32,
+          .accumulate = accumulate_widened<Chain, kMostRows, kWiden, kBytes>};
+}
 }  // namespace
 
 Kernels avx2_fp8() {
-  return {.name = "float32",
-          .engine = "avx2",
-          .element_bytes = 4,
-          .rows_a_block = 6,
-          .begin = nothing_to_begin,
-          .end = nothing_to_end,
-          .pack_rows = pack_float32,
-          .accumulate = accumulate_widened<Chain, 6, widen_fp8, kGroupBytes>};
+  return kernels<widen_fp8, kGroupBytes>();
 }
 Kernels avx2_mxfp4() {
-  return {.name = "float32",
-          .engine = "avx2",
-          .element_bytes = 4,
-          .rows_a_block = 6,
-          .begin = nothing_to_begin,
-          .end = nothing_to_end,
-          .pack_rows = pack_float32,
-          .accumulate = accumulate_widened<Chain, 6, widen_mxfp4, kMxfp4GroupBytes>};
+  return kernels<widen_mxfp4, kMxfp4GroupBytes>();
 }
 }  // namespace switchyard::experts::dot
 #endif

@@ -48,26 +48,26 @@ void widen_mxfp4(const std::byte* group, float* wide) {
     }
   }
 }
+
+/// Of a type whose groups have so many bytes.
+template <void (*kWiden)(const std::byte*, float*), std::int64_t kBytes>
+Kernels kernels() {
+  constexpr unsigned kMostRows = 1;
+  return {.name = "float32",
+          .engine = "portable",
+          .element_bytes = 4,
+          .rows_a_block = kMostRows,
+          .begin = nothing_to_begin,
+          .end = nothing_to_end,
+          .pack_rows = pack_float32,
+          .accumulate = accumulate_widened<Chain, kMostRows, kWiden, kBytes>};
+}
 }  // namespace
 
 Kernels portable_fp8() {
-  return {.name = "float32",
-          .engine = "portable",
-          .element_bytes = 4,
-          .rows_a_block = 1,
-          .begin = nothing_to_begin,
-          .end = nothing_to_end,
-          .pack_rows = pack_float32,
-          .accumulate = accumulate_widened<Chain, 1, widen_fp8, kGroupBytes>};
+  return kernels<widen_fp8, kGroupBytes>();
 }
 Kernels portable_mxfp4() {
-  return {.name = "float32",
-          .engine = "portable",
-          .element_bytes = 4,
-          .rows_a_block = 1,
-          .begin = nothing_to_begin,
-          .end = nothing_to_end,
-          .pack_rows = pack_float32,
-          .accumulate = accumulate_widened<Chain, 1, widen_mxfp4, kMxfp4GroupBytes>};
+  return kernels<widen_mxfp4, kMxfp4GroupBytes>();
 }
 }  // namespace switchyard::experts::dot
