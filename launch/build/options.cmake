@@ -38,12 +38,24 @@ function(switchyard_precompile target)
   endif()
 endfunction()
 
-# switchyard_unite(target): several sources a compilation, where SWITCHYARD_UNITE asks for it. Names in
-# anonymous namespaces must then differ within a folder; whatever else wants to be alone says so.
-function(switchyard_unite target)
-  if(SWITCHYARD_UNITE)
-    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${SWITCHYARD_UNITE})
+# switchyard_unite(experts APART kernels/ ...): compiles each subfolder of a library as one source, where
+# SWITCHYARD_UNITE asks for it. Names in anonymous namespaces must then differ within a subfolder.
+# What matches a word of APART is compiled alone, as is what lies in the folder itself.
+function(switchyard_unite name)
+  cmake_parse_arguments(arg "" "" "APART" ${ARGN})
+  if(NOT SWITCHYARD_UNITE)
+    return()
   endif()
+  list(JOIN arg_APART "|" apart)
+  get_target_property(sources switchyard_${name} SOURCES)
+  foreach(source ${sources})
+    cmake_path(RELATIVE_PATH source BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} OUTPUT_VARIABLE path)
+    cmake_path(GET path PARENT_PATH group)
+    if(group AND NOT path MATCHES "${apart}")
+      set_source_files_properties(${source} PROPERTIES UNITY_GROUP ${group})
+    endif()
+  endforeach()
+  set_target_properties(switchyard_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
 endfunction()
 
 # switchyard_folder(comm ...): the library of one top-level folder, from all its sources.
@@ -56,7 +68,6 @@ function(switchyard_folder name)
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/switchyard>)
   target_compile_features(switchyard_${name} PUBLIC cxx_std_20)
   target_link_libraries(switchyard_${name} PRIVATE $<BUILD_INTERFACE:switchyard_options>)
-  switchyard_unite(switchyard_${name})
 endfunction()
 
 # switchyard_protos(comm /path/comm/wire.proto ...): generated code as a target of its own, without
