@@ -7,8 +7,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <limits>
+#include <nlohmann/json.hpp>
 
+#include "experts/kernels/isa.hpp"
+#include "runtime/model/checkpoint.hpp"
 #include "runtime/model/layout_source.hpp"
+#include "runtime/transformer/checkpoint_tensors.hpp"
+#include "runtime/transformer/linear.hpp"
 #include "tests/runtime/made_up_weights.hpp"
 
 namespace switchyard::runtime {
@@ -140,6 +145,103 @@ TEST(StoredMatrix, WhatIsWrongIsNamedWithFileAndTensor) {
   EXPECT_THAT(refusal({.dtype = "U8"}), HasSubstr(last + ": dtype, got U8, want F32"));
   EXPECT_THAT(refusal({.dtype = "F8_E5M2"}), HasSubstr("dtype, got F8_E5M2, want F32"));
   EXPECT_THAT(refusal({.dtype = "I8"}), HasSubstr(last + "_scale: missing in "));
+}
+
+/// A matrix outside the blocks in FP8, [200, 160], with scales of blocks of this size.
+struct Dense {
+  TempFolder folder;
+  std::shared_ptr<const TensorSet> set;
+  explicit Dense(const ScaleBlocks& blocks, std::uint8_t last_code = 0x38) {
+    std::vector<std::uint8_t> codes;
+    for (std::int64_t o = 0; o < kWidth; ++o) {
+      for (std::int64_t i = 0; i < kHidden; ++i) codes.push_back(code(0, o, i));
+    }
+    codes.back() = last_code;
+    const std::int64_t rows = (kWidth + blocks.out - 1) / blocks.out;
+    const std::int64_t columns = (kHidden + blocks.in - 1) / blocks.in;
+    std::vector<float> scales;
+    for (std::int64_t i = 0; i < rows * columns; ++i) {
+      scales.push_back(std::ldexp(1.5F, static_cast<int>(-i)));
+    }
+    scales[0] = 0x1p-140F;  // no normal number, nor are its products
+    SafetensorsWriter file;
+    file.add("q_b_proj.weight", "F8_E4M3", {kWidth, kHidden}, codes);
+    file.add("q_b_proj.weight_scale_inv", "F32", {rows, columns}, scales);
+    file.write(folder / "model.safetensors");
+    set = std::make_shared<const TensorSet>(
+        std::make_shared<const SafetensorsFile>(folder / "model.safetensors"));
+  }
+};
+
+TEST(StoredMatrix, AttentionInFp8IsCodesTimesScalesOfAnyBlocks) {
+  for (const ScaleBlocks& blocks :
+       {ScaleBlocks{128, 128}, ScaleBlocks{64, 32}, ScaleBlocks{1, 128}, ScaleBlocks{256, 256}}) {
+    SCOPED_TRACE(std::to_string(blocks.out) + " x " + std::to_string(blocks.in));
+    const Dense dense(blocks);
+    std::set<std::string> used;
+    CheckpointTensors tensors(dense.set, &used, blocks);
+    const experts::WeightView view = tensors.matrix("q_b_proj.weight", kWidth, kHidden);
+    EXPECT_THAT(used, testing::ElementsAre("q_b_proj.weight", "q_b_proj.weight_scale_inv"));
+    const std::int64_t columns = (kHidden + blocks.in - 1) / blocks.in;
+    const Linear linear(view, {}, experts::best_isa());
+    experts::Matrix unit(1, kHidden);
+    for (std::int64_t i = 0; i < kHidden; ++i) {
+      unit(0, i) = 1.0F;
+      const experts::Matrix column = linear.apply(std::as_const(unit).view());
+      unit(0, i) = 0.0F;
+      for (std::int64_t o = 0; o < kWidth; ++o) {
+        const std::int64_t block = o / blocks.out * columns + i / blocks.in;
+        const float by = block == 0 ? 0x1p-140F : std::ldexp(1.5F, static_cast<int>(-block));
+        const bool last = o + 1 == kWidth && i + 1 == kHidden;
+        const float value = experts::widen_fp8(last ? 0x38 : code(0, o, i)) * by;
+        ASSERT_EQ(view.at(o, i), value) << o << ", " << i;
+        ASSERT_EQ(column(0, o), value) << o << ", " << i;
+      }
+    }
+  }
+}
+
+TEST(StoredMatrix, EveryCodeThatIsNoNumberIsFoundInTheLastCornerToo) {
+  for (const std::uint8_t bad : {std::uint8_t{0x7f}, std::uint8_t{0xff}}) {
+    const Dense dense({128, 128}, bad);
+    CheckpointTensors tensors(dense.set);
+    EXPECT_THAT([&] { static_cast<void>(tensors.matrix("q_b_proj.weight", kWidth, kHidden)); },
+                testing::ThrowsMessage<std::invalid_argument>(
+                    HasSubstr("tensor q_b_proj.weight: element [199, 159] is NaN (code " +
+                              std::to_string(bad) + ")")));
+  }
+  const Dense of_64({64, 64});  // and blocks that the file does not have
+  CheckpointTensors tensors(of_64.set);
+  EXPECT_THAT([&] { static_cast<void>(tensors.matrix("q_b_proj.weight", kWidth, kHidden)); },
+              testing::ThrowsMessage<std::invalid_argument>(
+                  HasSubstr("q_b_proj.weight_scale_inv: shape, got [4, 3], want [2, 2]")));
+}
+
+/// The tiny FP8 model with another "weight_block_size".
+std::string checkpoint_with(const nlohmann::json& size) {
+  const TempFolder folder;
+  const std::filesystem::path from = SWITCHYARD_TEST_DATA "/golden/oracle/deepseek-v3-fp8-tiny";
+  std::filesystem::copy(from, folder.path(), std::filesystem::copy_options::recursive);
+  auto config = nlohmann::json::parse(tests::read_file(from / "config.json"));
+  config["quantization_config"]["weight_block_size"] = size;
+  tests::write_file(folder / "config.json", config.dump());
+  try {
+    const Checkpoint checkpoint(folder.path());
+    return std::to_string(checkpoint.blocks().out) + " x " + std::to_string(checkpoint.blocks().in);
+  } catch (const std::invalid_argument& problem) {
+    return problem.what();
+  }
+}
+
+TEST(StoredMatrix, BlocksOfAConfigAreTakenOrRefused) {
+  EXPECT_EQ(checkpoint_with({64, 32}), "64 x 32");
+  EXPECT_EQ(checkpoint_with(nullptr), "128 x 128");
+  for (const nlohmann::json& wrong :
+       {nlohmann::json{0, 128}, nlohmann::json{128}, nlohmann::json{1.5, 2}, nlohmann::json("128"),
+        nlohmann::json{128, 128, 1}, nlohmann::json{-1, 128}}) {
+    EXPECT_THAT(checkpoint_with(wrong), AllOf(HasSubstr("config.json: weight_block_size, got "),
+                                              HasSubstr("want two numbers from 1, as [128, 128]")));
+  }
 }
 
 TEST(StoredMatrix, Mxfp4WantsWholeBlocksAndScalesThatAreNumbers) {
