@@ -5,6 +5,7 @@
 /// (Philox4x32-10, Salmon et al. 2011), specified number by number in experts/README.md.
 #include <array>
 #include <cstdint>
+#include <string>
 
 #include "experts/kernels/aligned.hpp"
 #include "experts/router/routing.hpp"
@@ -64,6 +65,7 @@ class SyntheticSource final : public WeightSource {
                   bool selection_bias);
   [[nodiscard]] RouterTensors router() override;
   [[nodiscard]] ExpertTensors expert(std::int64_t logical) override;
+  [[nodiscard]] std::string identity(std::int64_t logical) override;
   [[nodiscard]] ExpertTensors shared() override;
   [[nodiscard]] WeightView shared_gate() override;
   [[nodiscard]] ExpertTensors dense() override;

@@ -104,6 +104,11 @@ ExpertTensors SyntheticSource::network(const ExpertSpec& spec, std::int64_t id) 
   return tensors;
 }
 
+std::string SyntheticSource::identity(std::int64_t logical) {
+  return "philox4x32-10, seed " + std::to_string(seed_) + ", layer " + std::to_string(layer_) +
+         ", expert " + std::to_string(logical);
+}
+
 ExpertTensors SyntheticSource::expert(std::int64_t logical) {
   require_range("synthetic", "expert", logical, spec_.router.experts);
   return network(spec_.expert, logical);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "experts/dtype.hpp"
@@ -145,6 +146,11 @@ class WeightSource {
   [[nodiscard]] virtual RouterTensors router() = 0;
   /// @param logical  in [0, experts); identity experts have no weights and are not asked for
   [[nodiscard]] virtual ExpertTensors expert(std::int64_t logical) = 0;
+  /// Types and shapes of expert(): its views may not be looked into, so that nothing is read.
+  [[nodiscard]] virtual ExpertTensors outline(std::int64_t logical) { return expert(logical); }
+  /// Words that are the same only where the weights of the expert are, whoever reads them and when.
+  /// Empty: there are none, so what was made of them cannot be kept.
+  [[nodiscard]] virtual std::string identity(std::int64_t /*logical*/) { return {}; }
   [[nodiscard]] virtual ExpertTensors shared() { return {}; }
   [[nodiscard]] virtual WeightView shared_gate() { return {}; }  ///< [1, hidden]
   [[nodiscard]] virtual ExpertTensors dense() { return {}; }

@@ -2,9 +2,11 @@
 #include "runtime/model/checkpoint.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <stdexcept>
 #include <system_error>
 
+#include "experts/ffn.hpp"
 #include "runtime/model/checked_json.hpp"
 #include "runtime/model/layout.hpp"
 #include "runtime/model/layout_source.hpp"
@@ -88,6 +90,25 @@ std::unique_ptr<experts::WeightSource> Checkpoint::block(std::int64_t layer,
     used->insert(tensor_name(prefix, pattern, 0));
   }
   return source;
+}
+
+experts::DType own_type(experts::WeightSource& block, std::int64_t experts) {
+  const experts::DType first = experts::PackedExpert::own_type(block.outline(0));
+  for (std::int64_t e = 1; e < experts; ++e) {
+    if (experts::PackedExpert::own_type(block.outline(e)) != first) return experts::DType::kFloat32;
+  }
+  return first;
+}
+
+experts::DType own_type(const Checkpoint& checkpoint) {
+  const std::int64_t experts = checkpoint.model().block().router.experts;
+  std::optional<experts::DType> common;
+  for (const std::int64_t layer : checkpoint.model().moe_layers()) {
+    const experts::DType type = own_type(*checkpoint.block(layer), experts);
+    if (common && *common != type) return experts::DType::kFloat32;
+    common = type;
+  }
+  return common.value_or(experts::DType::kFloat32);
 }
 
 std::unique_ptr<experts::WeightSource> block_weights(std::shared_ptr<const TensorSet> tensors,

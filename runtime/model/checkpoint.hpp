@@ -41,6 +41,12 @@ class Checkpoint {
   std::shared_ptr<const TensorSet> tensors_;
 };
 
+/// The type that holds all experts of a block as they are: theirs, if it is one and its scales fit
+/// panels; else float32. Reads no data.
+[[nodiscard]] experts::DType own_type(experts::WeightSource& block, std::int64_t experts);
+/// The same of all blocks of a checkpoint; float32 if there are none.
+[[nodiscard]] experts::DType own_type(const Checkpoint& checkpoint);
+
 /// The weights of one block among named tensors, by the layout of the model's family. Used by
 /// Checkpoint and by golden files.
 /// @param prefix  what precedes every weight name of the block: "model.layers.0.mlp."

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/model/layout_network.hpp"
 
+#include <algorithm>
 #include <exception>
 #include <stdexcept>
+
+#include "runtime/report/digest.hpp"
 
 namespace switchyard::runtime {
 namespace {
@@ -188,13 +191,19 @@ const Tensor& NetworkReader::tensor(const std::string& pattern, std::int64_t net
   return tensors_->at(tensor_name(prefix_, pattern, network));
 }
 
-WeightView NetworkReader::matrix(Storage& storage, const std::string& pattern, Order order,
+WeightView NetworkReader::matrix(Storage* storage, const std::string& pattern, Order order,
                                  std::int64_t out, std::int64_t in, std::int64_t network) const {
   const StoredMatrix found = find(pattern, network);
   const std::int64_t index = form_.stack == Stack::kNone ? 0 : network;
-  if (found.scales != nullptr) return scaled_view(storage, found, out, in, index, blocks_);
+  if (found.scales != nullptr) {
+    return storage == nullptr ? scaled_outline(found, out, in, blocks_)
+                              : scaled_view(*storage, found, out, in, index, blocks_);
+  }
   const bool linear = order == Order::kLinear;
-  const Numbers numbers = storage.place(*found.tensor, index * out * in, out * in);
+  const Numbers numbers =
+      storage == nullptr
+          ? Numbers{.data = found.tensor->data.data(), .type = float_type(*found.tensor)}
+          : storage->place(*found.tensor, index * out * in, out * in);
   return {.data = numbers.data,
           .type = numbers.type,
           .out = out,
@@ -209,40 +218,88 @@ std::vector<float> NetworkReader::bias(const std::string& pattern, std::int64_t 
   return read_floats(tensor(bias_pattern(pattern), network), first, count);
 }
 
-experts::ExpertTensors NetworkReader::read(std::int64_t network) const {
-  if (network < 0 || network >= networks_) {
-    throw std::invalid_argument(prefix_ + ": expert " + std::to_string(network) + ", want 0 to " +
-                                std::to_string(networks_ - 1));
-  }
-  const auto storage = std::make_shared<Storage>(tensors_);
+void NetworkReader::require_network(std::int64_t network) const {
+  if (network >= 0 && network < networks_) return;
+  throw std::invalid_argument(prefix_ + ": expert " + std::to_string(network) + ", want 0 to " +
+                              std::to_string(networks_ - 1));
+}
+
+experts::ExpertTensors NetworkReader::matrices(Storage* storage, std::int64_t network) const {
   const std::int64_t hidden = spec_.hidden;
   const std::int64_t width = spec_.width;
-  const bool has_gate = spec_.unit != experts::Unit::kPlain;
   experts::ExpertTensors read;
   if (form_.halves != Halves::kSeparate) {
-    const WeightView both = matrix(*storage, form_.gate, form_.order, 2 * width, hidden, network);
+    const WeightView both = matrix(storage, form_.gate, form_.order, 2 * width, hidden, network);
     read.gate = half_of(both, form_.halves, true);
     read.up = half_of(both, form_.halves, false);
   } else {
-    if (has_gate) read.gate = matrix(*storage, form_.gate, form_.order, width, hidden, network);
-    read.up = matrix(*storage, form_.up, form_.order, width, hidden, network);
+    if (spec_.unit != experts::Unit::kPlain) {
+      read.gate = matrix(storage, form_.gate, form_.order, width, hidden, network);
+    }
+    read.up = matrix(storage, form_.up, form_.order, width, hidden, network);
   }
   if (!form_.linear.empty()) {
-    read.linear = matrix(*storage, form_.linear, form_.order, width, hidden, network);
+    read.linear = matrix(storage, form_.linear, form_.order, width, hidden, network);
   }
-  read.down = matrix(*storage, form_.down, form_.down_order, hidden, width, network);
+  read.down = matrix(storage, form_.down, form_.down_order, hidden, width, network);
+  return read;
+}
+
+experts::ExpertTensors NetworkReader::outline(std::int64_t network) const {
+  require_network(network);
+  return matrices(nullptr, network);
+}
+
+experts::ExpertTensors NetworkReader::read(std::int64_t network) const {
+  require_network(network);
+  const auto storage = std::make_shared<Storage>(tensors_);
+  experts::ExpertTensors read = matrices(storage.get(), network);
   if (spec_.biases) {
+    const std::int64_t width = spec_.width;
     if (form_.halves != Halves::kSeparate) {
       const std::vector<float> both = bias(form_.gate, 2 * width, network);
       read.gate_bias = half_of(both, form_.halves, true);
       read.up_bias = half_of(both, form_.halves, false);
     } else {
-      if (has_gate) read.gate_bias = bias(form_.gate, width, network);
+      if (spec_.unit != experts::Unit::kPlain) read.gate_bias = bias(form_.gate, width, network);
       read.up_bias = bias(form_.up, width, network);
     }
-    read.down_bias = bias(form_.down, hidden, network);
+    read.down_bias = bias(form_.down, spec_.hidden, network);
   }
   read.keep_alive = storage;
   return read;
+}
+
+std::string NetworkReader::identity(std::int64_t network) const {
+  require_network(network);
+  constexpr std::size_t kSample = 4096;
+  const bool stacked = form_.stack != Stack::kNone;
+  std::string text = "halves " + std::to_string(static_cast<int>(form_.halves)) + ", orders " +
+                     std::to_string(static_cast<int>(form_.order)) +
+                     std::to_string(static_cast<int>(form_.down_order)) + ", network " +
+                     std::to_string(stacked ? network : 0) + ", scales of " +
+                     std::to_string(blocks_.out) + " x " + std::to_string(blocks_.in) + "\n";
+  const auto add = [&](const std::string& name, const Tensor& of) {
+    const std::size_t bytes =
+        of.data.size() / static_cast<std::size_t>(stacked ? networks_ : std::int64_t{1});
+    const auto mine =
+        of.data.subspan(stacked ? static_cast<std::size_t>(network) * bytes : 0, bytes);
+    const std::size_t count = std::min(kSample, bytes);
+    const auto sample = mine.subspan((bytes - count) / 2, count);
+    text += name + " " + of.dtype;
+    for (const std::int64_t extent : of.shape) text += " " + std::to_string(extent);
+    text += " " + (of.origin == nullptr ? std::string() : *of.origin) + " " +
+            sha256({reinterpret_cast<const char*>(sample.data()), sample.size()}) + "\n";
+  };
+  for (const Part& part : parts()) {
+    if (!part.matrix) {
+      add(tensor_name(prefix_, part.pattern, network), tensor(part.pattern, network));
+      continue;
+    }
+    const StoredMatrix found = find(part.pattern, network);
+    add(found.name, *found.tensor);
+    if (found.scales != nullptr) add(found.scales_name, *found.scales);
+  }
+  return text;
 }
 }  // namespace switchyard::runtime

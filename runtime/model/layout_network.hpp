@@ -44,6 +44,11 @@ class NetworkReader {
   /// Views (or, for types that cannot be used in place, copies) of one network.
   /// @throws std::invalid_argument  "expert 9, want 0 to 7"; codes or scales that are no numbers
   [[nodiscard]] experts::ExpertTensors read(std::int64_t network) const;
+  /// Types and shapes of what read() returns; nothing is read and no view may be looked into.
+  [[nodiscard]] experts::ExpertTensors outline(std::int64_t network) const;
+  /// Names, types, shapes and files of its tensors, and the SHA-256 of up to 4 KiB in the middle of
+  /// each: the only data that are read.
+  [[nodiscard]] std::string identity(std::int64_t network) const;
 
   /// Where the matrices of all networks lie.
   [[nodiscard]] std::vector<NetworkMatrix> matrices() const;
@@ -63,9 +68,12 @@ class NetworkReader {
   void check() const;
   [[nodiscard]] bool is_there() const;
   [[nodiscard]] const Tensor& tensor(const std::string& pattern, std::int64_t network) const;
-  [[nodiscard]] experts::WeightView matrix(Storage& storage, const std::string& pattern,
+  /// @param storage  null: an outline
+  [[nodiscard]] experts::WeightView matrix(Storage* storage, const std::string& pattern,
                                            Order order, std::int64_t out, std::int64_t in,
                                            std::int64_t network) const;
+  [[nodiscard]] experts::ExpertTensors matrices(Storage* storage, std::int64_t network) const;
+  void require_network(std::int64_t network) const;
   [[nodiscard]] StoredMatrix find(const std::string& pattern, std::int64_t network) const;
   [[nodiscard]] Mxfp4Names packed_names() const;
   [[nodiscard]] std::vector<float> bias(const std::string& pattern, std::int64_t count,

@@ -112,6 +112,12 @@ class BlockSource final : public experts::WeightSource {
   [[nodiscard]] experts::ExpertTensors expert(std::int64_t logical) override {
     return experts_->read(logical);
   }
+  [[nodiscard]] experts::ExpertTensors outline(std::int64_t logical) override {
+    return experts_->outline(logical);
+  }
+  [[nodiscard]] std::string identity(std::int64_t logical) override {
+    return experts_->identity(logical);
+  }
   [[nodiscard]] experts::ExpertTensors shared() override {
     return shared_ ? shared_->read(0) : experts::ExpertTensors{};
   }

@@ -13,6 +13,7 @@
 
 #include "runtime/model/checked_json.hpp"
 #include "runtime/model/safetensors_header.hpp"
+#include "runtime/report/digest.hpp"
 
 namespace switchyard::runtime {
 namespace {
@@ -38,7 +39,7 @@ std::int64_t dtype_bytes(const std::string& dtype) {
   return dtype == "BOOL" ? 1 : 0;
 }
 
-std::span<const std::byte> map_file(const std::string& name) {
+std::span<const std::byte> map_file(const std::string& name, std::string& changed) {
   // O_NONBLOCK: opening a pipe would wait for its writer.
   const Descriptor file{::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.value < 0) throw std::system_error(errno, std::generic_category(), name);
@@ -56,6 +57,7 @@ std::span<const std::byte> map_file(const std::string& name) {
     throw std::invalid_argument(name + ": file in bytes, got " + std::to_string(size) +
                                 ", want at least 8, the length of the header");
   }
+  changed = std::to_string(status.st_mtim.tv_sec) + "." + std::to_string(status.st_mtim.tv_nsec);
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.value, 0);
   if (address == MAP_FAILED) {
     throw std::system_error(errno, std::generic_category(), name + ": mmap");
@@ -119,7 +121,7 @@ std::int64_t Tensor::elements() const {
 }
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& file)
-    : name_(file.string()), bytes_(map_file(name_)) {
+    : name_(file.string()), bytes_(map_file(name_, changed_)) {
   try {
     read_header();
   } catch (...) {  // the destructor does not run for what was never made
@@ -148,6 +150,8 @@ void SafetensorsFile::read_header() {
 
   SafetensorsHeader header =
       parse_safetensors_header({reinterpret_cast<const char*>(text.data()), text.size()}, name_);
+  fingerprint_ = sha256(std::string(reinterpret_cast<const char*>(text.data()), text.size()) +
+                        std::to_string(bytes_.size()) + " bytes, changed " + changed_);
   std::vector<const TensorEntry*> by_place;
   for (const TensorEntry& entry : header.entries) {
     check_entry(entry, data_bytes, name_);
@@ -164,7 +168,8 @@ void SafetensorsFile::read_header() {
     tensors_.emplace(std::move(entry.name), Tensor{.dtype = std::move(entry.dtype),
                                                    .shape = std::move(entry.shape),
                                                    .data = data.subspan(first, size),
-                                                   .file = name_});
+                                                   .file = name_,
+                                                   .origin = &fingerprint_});
   }
   metadata_ = std::move(header.metadata);
 }

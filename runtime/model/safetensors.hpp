@@ -19,7 +19,8 @@ struct Tensor {
   std::string dtype;  ///< as in the file: F32, BF16, F16, I64, U8, ...
   std::vector<std::int64_t> shape;
   std::span<const std::byte> data;
-  std::string file;  ///< for messages
+  std::string file;                     ///< for messages
+  const std::string* origin = nullptr;  ///< SafetensorsFile::fingerprint() of its file
   [[nodiscard]] std::int64_t elements() const;
 };
 
@@ -37,6 +38,9 @@ class SafetensorsFile {
   SafetensorsFile& operator=(const SafetensorsFile&) = delete;
 
   [[nodiscard]] const std::string& name() const { return name_; }  ///< as it was opened
+  /// SHA-256 of header, size and time of the last change: another file, another fingerprint. The
+  /// data are not read for it, nor does its place count.
+  [[nodiscard]] const std::string& fingerprint() const { return fingerprint_; }
   [[nodiscard]] const std::map<std::string, Tensor>& tensors() const { return tensors_; }
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
@@ -44,7 +48,9 @@ class SafetensorsFile {
   void read_header();
 
   std::string name_;
+  std::string changed_;  ///< when, as text
   std::span<const std::byte> bytes_;
+  std::string fingerprint_;
   std::map<std::string, Tensor> tensors_;
   std::map<std::string, std::string> metadata_;
 };

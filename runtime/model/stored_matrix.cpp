@@ -117,6 +117,21 @@ void require_shapes(const StoredMatrix& matrix, const Shape& shape, const ScaleB
   require_shape(*matrix.scales, matrix.scales_name, scales);
 }
 
+experts::WeightView scaled_outline(const StoredMatrix& matrix, std::int64_t out, std::int64_t in,
+                                   const ScaleBlocks& fp8) {
+  const ScaleBlocks blocks = blocks_of(matrix.type, fp8);
+  return {.data = matrix.tensor->data.data(),
+          .type = matrix.type,
+          .out = out,
+          .in = in,
+          .out_stride = in,
+          .in_stride = 1,
+          .scales = {.data = matrix.scales->data.data(),
+                     .out_block = blocks.out,
+                     .in_block = blocks.in,
+                     .out_stride = blocks_for(in, blocks.in)}};
+}
+
 experts::WeightView scaled_view(Storage& storage, const StoredMatrix& matrix, std::int64_t out,
                                 std::int64_t in, std::int64_t index, const ScaleBlocks& fp8) {
   const ScaleBlocks blocks = blocks_of(matrix.type, fp8);
@@ -132,14 +147,9 @@ experts::WeightView scaled_view(Storage& storage, const StoredMatrix& matrix, st
   if (matrix.type == DType::kFp8) {
     require_numbers(matrix, reinterpret_cast<const std::uint8_t*>(codes), out, in);
   }
-  return {
-      .data = codes,
-      .type = matrix.type,
-      .out = out,
-      .in = in,
-      .out_stride = in,
-      .in_stride = 1,
-      .scales = {
-          .data = scales, .out_block = blocks.out, .in_block = blocks.in, .out_stride = columns}};
+  experts::WeightView view = scaled_outline(matrix, out, in, fp8);
+  view.data = codes;
+  view.scales.data = scales;
+  return view;
 }
 }  // namespace switchyard::runtime

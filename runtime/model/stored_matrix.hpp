@@ -58,4 +58,8 @@ void require_shapes(const StoredMatrix& matrix, const std::vector<std::int64_t>&
 [[nodiscard]] experts::WeightView scaled_view(Storage& storage, const StoredMatrix& matrix,
                                               std::int64_t out, std::int64_t in, std::int64_t index,
                                               const ScaleBlocks& blocks);
+
+/// Type and shape of such a matrix: its data are those of matrix 0, and nobody has looked at them.
+[[nodiscard]] experts::WeightView scaled_outline(const StoredMatrix& matrix, std::int64_t out,
+                                                 std::int64_t in, const ScaleBlocks& blocks);
 }  // namespace switchyard::runtime

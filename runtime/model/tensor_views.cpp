@@ -48,18 +48,22 @@ std::string text_of(const std::vector<std::int64_t>& shape) {
 }  // namespace
 
 Numbers Storage::place(const Tensor& tensor, std::int64_t first, std::int64_t count) {
-  using experts::DType;
-  if (tensor.dtype == "F16" || tensor.dtype == "BF16") {
-    const DType type = tensor.dtype == "F16" ? DType::kFloat16 : DType::kBfloat16;
+  const experts::DType type = float_type(tensor);
+  if (type != experts::DType::kFloat32) {
     const auto bytes = run_of(tensor, first, count, sizeof(std::uint16_t));
     if (is_aligned<std::uint16_t>(bytes)) return {.data = bytes.data(), .type = type};
     halves_.push_back(copy_of<std::uint16_t>(bytes));
     return {.data = halves_.back().data(), .type = type};
   }
   const auto bytes = run_of(tensor, first, count, sizeof(float));
-  if (is_aligned<float>(bytes)) return {.data = bytes.data(), .type = DType::kFloat32};
+  if (is_aligned<float>(bytes)) return {.data = bytes.data(), .type = type};
   floats_.push_back(copy_of<float>(bytes));
-  return {.data = floats_.back().data(), .type = DType::kFloat32};
+  return {.data = floats_.back().data(), .type = type};
+}
+
+experts::DType float_type(const Tensor& tensor) {
+  if (tensor.dtype == "F16") return experts::DType::kFloat16;
+  return tensor.dtype == "BF16" ? experts::DType::kBfloat16 : experts::DType::kFloat32;
 }
 
 void require_float(const Tensor& tensor, const std::string& name) {

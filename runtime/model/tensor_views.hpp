@@ -35,6 +35,8 @@ class Storage {
   std::vector<std::vector<std::uint16_t>> halves_;  ///< BF16 and F16
 };
 
+/// Of a tensor that require_float accepts.
+[[nodiscard]] experts::DType float_type(const Tensor& tensor);
 /// @throws std::invalid_argument  "FILE: tensor NAME: dtype, got I8, want F32, BF16 or F16"
 void require_float(const Tensor& tensor, const std::string& name);
 /// @throws std::invalid_argument  "FILE: tensor NAME: dtype, got F32, want U8"
