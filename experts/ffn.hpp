@@ -30,6 +30,10 @@ class PackedExpert {
   PackedExpert(const ExpertSpec& spec, DType stored, const void* memory, Isa isa,
                Math math = Math::kFloat32);
 
+  /// Of where things are in a block. Blocks outlive the program that packed them: whatever changes
+  /// a byte of one counts this up.
+  static constexpr std::uint32_t kLayoutVersion = 1;
+
   /// Bytes of the block, a multiple of 64. Neither size nor content depends on the instruction set.
   [[nodiscard]] static std::int64_t packed_bytes(const ExpertSpec& spec, DType stored);
   /// Writes the block.

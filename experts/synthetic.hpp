@@ -5,6 +5,7 @@
 /// (Philox4x32-10, Salmon et al. 2011), specified number by number in experts/README.md.
 #include <array>
 #include <cstdint>
+#include <mutex>
 #include <string>
 
 #include "experts/kernels/aligned.hpp"
@@ -79,6 +80,7 @@ class SyntheticSource final : public WeightSource {
   bool router_bias_;
   bool selection_bias_;
   std::shared_ptr<std::vector<float>> shared_gate_;
+  std::mutex lock_;                       ///< experts may be asked for from several threads
   std::shared_ptr<AlignedBuffer> spare_;  ///< of the network that was made last
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <fstream>
 #include <map>
 #include <sched.h>
@@ -163,6 +164,15 @@ std::string in_path(const std::string& program, const std::string& path) {
   return "";
 }
 }  // namespace
+
+std::int64_t memory_of_one_rank() {
+  const char* const local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  const int ranks = local == nullptr ? 1 : std::max(1, std::atoi(local));
+  const Machine machine = read_machine("/", {});
+  std::int64_t bytes = machine.memory_available_bytes;
+  if (machine.memory_limit_bytes > 0) bytes = std::min(bytes, machine.memory_limit_bytes);
+  return bytes / ranks;
+}
 
 std::string Machine::shared_pages() const {
   if (huge_pages_shm.empty()) return "unknown";

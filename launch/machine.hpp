@@ -46,6 +46,9 @@ struct Machine {
 [[nodiscard]] Machine read_machine(const std::filesystem::path& root,
                                    const std::vector<std::string>& environment);
 
+/// Bytes that one rank may fill, if all ranks of this machine take the same.
+[[nodiscard]] std::int64_t memory_of_one_rank();
+
 /// What somebody who is about to start ranks should know, a sentence each; empty: all is well.
 [[nodiscard]] std::vector<std::string> advice(const Machine& machine);
 

@@ -52,7 +52,12 @@ int run(Context& context) {
     if (context.first()) ids = ids_of(context.options);
   });
   ids = runtime::shared(group, {ids}).front();
-  WholeModel whole(context);
+  WholeModel whole(context, [&](const runtime::Model& model) {
+    const std::int64_t window = settings_of(context.options, runtime::max_context_of(model),
+                                            static_cast<std::int64_t>(ids.size()))
+                                    .context;
+    return runtime::ModelUse{.context = window, .tokens = window};
+  });
   runtime::EvaluateSettings settings;
   runtime::together(group, [&] {
     settings = settings_of(context.options, whole.model->max_context(),
@@ -69,7 +74,8 @@ int run(Context& context) {
   std::vector<runtime::LayerLoad> layers;
   if (stats) layers = load.sum(group);
 
-  print_whole(whole, group.size(), context.out);
+  const auto packing = whole.packing(context, result.seconds);
+  print_whole(whole, group.size(), packing, context.out);
   print_row(context.out, "text",
             std::to_string(ids.size()) + " tokens in " + std::to_string(result.windows) +
                 " windows of " + std::to_string(settings.context) + ", " +
@@ -79,7 +85,7 @@ int run(Context& context) {
   print_row(context.out, "perplexity", fixed(result.perplexity, 6));
   if (stats) print_routing(layers, context.out);
   if (context.json.wanted()) {
-    auto json = whole_json(whole);
+    auto json = whole_json(whole, packing);
     json["loss"] = result.loss;
     json["perplexity"] = result.perplexity;
     json["tokens"] = result.tokens;

@@ -97,6 +97,19 @@ class Shown {
   std::vector<std::string> texts_;
 };
 
+/// Of rank 0, which has the first prompt of every round.
+runtime::ModelUse use_of(const std::vector<runtime::TokenIds>& prompts,
+                         const runtime::GenerateSettings& settings, int ranks) {
+  runtime::ModelUse use{.sequences = 0};
+  for (std::size_t i = 0; i < prompts.size(); i += static_cast<std::size_t>(ranks)) {
+    const auto length = static_cast<std::int64_t>(prompts[i].size());
+    ++use.sequences;
+    use.context = std::max(use.context, length + settings.max_new_tokens);
+    use.tokens += length;
+  }
+  return use;
+}
+
 double per_second(std::int64_t tokens, double seconds) {
   return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
 }
@@ -166,7 +179,8 @@ int run(Context& context) {
   if (context.first() && prompts.text && prompts.text->eos) eos.push_back(*prompts.text->eos);
   eos = runtime::shared(group, {eos}).front();
 
-  WholeModel whole(context);
+  WholeModel whole(
+      context, [&](const runtime::Model&) { return use_of(prompts.ids, settings, group.size()); });
   runtime::together(group, [&] {
     if (context.options.has("prompt-tokens")) {
       prompts.ids = runtime::drawn_prompts(
@@ -194,12 +208,13 @@ int run(Context& context) {
   std::vector<runtime::LayerLoad> layers;
   if (stats) layers = load.sum(group);
 
+  const auto packing = whole.packing(context, result.prefill_s + result.decode_s);
   context.out << '\n';
-  print_whole(whole, group.size(), context.out);
+  print_whole(whole, group.size(), packing, context.out);
   print(result, context.out);
   if (stats) print_routing(layers, context.out);
   if (context.json.wanted()) {
-    auto json = whole_json(whole);
+    auto json = whole_json(whole, packing);
     json.update(to_json(result, prompts, *shown));
     if (stats) json["routing"] = routing_json(layers);
     context.json.write(json);

@@ -3,14 +3,13 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <string>
 
 #include "experts/kernels/dispatch.hpp"
 #include "launch/commands/all.hpp"
+#include "launch/commands/pack_options.hpp"
 #include "launch/commands/run_options.hpp"
-#include "launch/machine.hpp"
 #include "launch/progress.hpp"
 #include "launch/trace_output.hpp"
 #include "runtime/report/digest.hpp"
@@ -80,6 +79,9 @@ void print(const runtime::RunResult& result, std::ostream& out) {
   row("wire bytes", bytes(result.wire_bytes) + " a step: what left a rank for another, " +
                         count(result.rows_out) + " rows out after deduplication" +
                         (result.gathers ? "; without the gather of the batch rule" : ""));
+  if (const std::string packing = describe(result.packing); !packing.empty()) {
+    row("packing", packing);
+  }
   if (result.trace.events > 0) {
     row("trace", describe(result.trace));
   }
@@ -132,6 +134,7 @@ nlohmann::ordered_json to_json(const runtime::RunResult& result) {
   json["weight_bytes_largest_rank"] = result.weight_bytes;
   json["routing"] = result.routing;
   json["non_finite_values"] = result.non_finite;
+  put(json, result.packing);
   put(json, result.trace);
   json["output_digest"] = result.output_digest;
   json["depends_on_rank_count"] = result.invariance;
@@ -150,19 +153,11 @@ std::vector<comm::Field> prepare(const Options& options) {
           {"math of int8", native(experts::DType::kInt8)}};
 }
 
-/// What one rank may use, if all ranks of this machine take the same.
-std::int64_t memory_of_one_rank() {
-  const char* const local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-  const int ranks = local == nullptr ? 1 : std::max(1, std::atoi(local));
-  const Machine machine = read_machine("/", {});
-  std::int64_t bytes = machine.memory_available_bytes;
-  if (machine.memory_limit_bytes > 0) bytes = std::min(bytes, machine.memory_limit_bytes);
-  return bytes / ranks;
-}
-
 int run(Context& context) {
   runtime::RunSettings settings = run_settings(context.options);
-  settings.memory_bytes = memory_of_one_rank();
+  settings.pack = runtime::pack_mode_from(context.options.text("pack"));
+  settings.memory_bytes = memory_of(context.options);
+  settings.layer.pack_cache = pack_cache_of(context);
   std::unique_ptr<runtime::WholeFile> file;
   runtime::together(context.group(), [&] {
     if (context.first() && context.options.has("output")) {

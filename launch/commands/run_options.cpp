@@ -8,6 +8,7 @@
 #include "comm/manifest.hpp"
 #include "experts/dtype.hpp"
 #include "experts/kernels/dispatch.hpp"
+#include "launch/commands/pack_options.hpp"
 #include "launch/trace_output.hpp"
 #include "runtime/words.hpp"
 
@@ -172,6 +173,7 @@ std::vector<Option> run_options() {
   std::vector<Option> options = work_options();
   append(options, layer_options());
   append(options, math_options());
+  append(options, pack_options());
   append(options, capacity_options());
   options.push_back(
       output_option("output", "FILE", "rows of the last layer and step, float32 little-endian"));

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "launch/commands/all.hpp"
+#include "launch/commands/pack_options.hpp"
 #include "launch/commands/run_options.hpp"
 #include "launch/progress.hpp"
 #include "runtime/layer/inject.hpp"
@@ -96,8 +97,12 @@ runtime::GoldenResult check_block(Context& context, const std::filesystem::path&
   std::optional<runtime::GoldenBlock> block;
   runtime::together(context.group(), [&] { block.emplace(runtime::read_golden(file)); });
   const std::string stored = context.options.text("weights");
-  layer.stored = stored == "auto" ? experts::PackedExpert::own_type(block->weights->expert(0))
+  layer.stored = stored == "auto" ? runtime::own_type(*block->weights, block->spec.router.experts)
                                   : experts::dtype_from(stored);
+  if (runtime::pack_mode_from(context.options.text("pack")) == runtime::PackMode::kLazy) {
+    layer.node_queue = false;
+    layer.pack_budget = std::make_shared<runtime::PackBudget>(0);
+  }
   return runtime::check_golden(context.group(), *block, layer, context.options.text("placement"));
 }
 
@@ -111,10 +116,13 @@ runtime::GoldenResult check_model(Context& context, const std::filesystem::path&
     const auto& checkpoint = golden->checkpoint;
     const std::string stored = context.options.text("weights");
     options.layer.stored =
-        stored == "auto" ? experts::PackedExpert::own_type(
-                               checkpoint.block(checkpoint.model().moe_layers().at(0))->expert(0))
-                         : experts::dtype_from(stored);
+        stored == "auto" ? runtime::own_type(checkpoint) : experts::dtype_from(stored);
   });
+  const runtime::ModelUse use{
+      .sequences = (golden->sequences + context.group().size() - 1) / context.group().size(),
+      .context = golden->length + golden->continued,
+      .tokens = golden->length};
+  static_cast<void>(settle_packing(context, golden->checkpoint.model(), use, options.layer));
   return runtime::check_golden_model(context.group(), *golden, options);
 }
 
@@ -126,6 +134,7 @@ int run(Context& context) {
     layer = layer_settings(context.options);
     layer.math = math_of(context.options);
   });
+  layer.pack_cache = pack_cache_of(context);
   layer.inject = runtime::inject_from(context.options.text("inject"));
 
   Tally tally;
@@ -172,7 +181,9 @@ int run(Context& context) {
 
 Command verify_golden_command() {
   auto options = layer_options();
-  for (Option& option : math_options()) options.push_back(std::move(option));
+  for (auto* const more : {&math_options, &pack_options}) {
+    for (Option& option : (*more)()) options.push_back(std::move(option));
+  }
   options.push_back(inject_option());
   return {
       .name = "verify golden",

@@ -10,6 +10,7 @@
 
 #include "comm/collective.hpp"
 #include "experts/kernels/dispatch.hpp"
+#include "launch/commands/pack_options.hpp"
 #include "launch/commands/run_options.hpp"
 #include "runtime/generate/prompts.hpp"
 #include "runtime/report/digest.hpp"
@@ -45,10 +46,7 @@ experts::DType stored_type(const Options& options,
                            const std::optional<runtime::Checkpoint>& checkpoint) {
   const std::string name = options.text("weights");
   if (name != "auto") return experts::dtype_from(name);
-  if (!checkpoint) return experts::DType::kFloat32;
-  const auto layers = checkpoint->model().moe_layers();
-  return layers.empty() ? experts::DType::kFloat32
-                        : checkpoint->block(layers.front())->expert(0).up.type;
+  return checkpoint ? runtime::own_type(*checkpoint) : experts::DType::kFloat32;
 }
 
 std::optional<runtime::Checkpoint> open_checkpoint(Context& context) {
@@ -76,7 +74,7 @@ std::vector<Option> whole_model_options() {
                   "auto"),
       flag_option("routing-stats", "how evenly each layer's router used its experts"),
   };
-  for (auto* const more : {&layer_options, &math_options}) {
+  for (auto* const more : {&layer_options, &math_options, &pack_options}) {
     auto list = (*more)();
     options.insert(options.end(), std::make_move_iterator(list.begin()),
                    std::make_move_iterator(list.end()));
@@ -88,7 +86,8 @@ std::vector<comm::Field> prepare_whole_model(const Options& options) {
   return {{"model digest", runtime::sha256(model_of(options).text()).substr(0, 16)}};
 }
 
-WholeModel::WholeModel(Context& context)
+WholeModel::WholeModel(Context& context,
+                       const std::function<runtime::ModelUse(const runtime::Model&)>& use)
     : checkpoint(open_checkpoint(context)), of(model_of(context.options)) {
   runtime::TransformerOptions settings;
   runtime::together(context.group(), [&] {
@@ -97,6 +96,11 @@ WholeModel::WholeModel(Context& context)
     settings.layer.stored = stored_type(context.options, checkpoint);
   });
   settings.placement = context.options.text("placement");
+  settings.layer.pack_cache = pack_cache_of(context);
+  runtime::ModelUse of_rank = use(of);
+  of_rank.made_up = !checkpoint;
+  const runtime::Packing packing = settle_packing(context, of, of_rank, settings.layer);
+  if (context.first() && packing.as_needed) context.reporter.warning(runtime::describe(packing));
   layer = settings.layer;
   const auto start = std::chrono::steady_clock::now();
   std::unique_ptr<runtime::ModelWeights> weights;
@@ -111,10 +115,17 @@ WholeModel::WholeModel(Context& context)
   const std::vector<double> mine{
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
       static_cast<double>(model->transformer().weight_bytes())};
-  for (const auto& of_rank : comm::allgather_values<double>(context.group(), std::span(mine))) {
-    load_s = std::max(load_s, of_rank[0]);
-    weight_bytes = std::max(weight_bytes, of_rank[1]);
+  for (const auto& rank : comm::allgather_values<double>(context.group(), std::span(mine))) {
+    load_s = std::max(load_s, rank[0]);
+    weight_bytes = std::max(weight_bytes, rank[1]);
   }
+}
+
+runtime::PackReport WholeModel::packing(Context& context, double steps_s) const {
+  const runtime::PackReport report = runtime::report_packing(
+      context.group(), model->transformer().packing(), layer.pack_cache.get(), steps_s);
+  if (context.first() && report.as_needed > 0) context.reporter.warning(runtime::describe(report));
+  return report;
 }
 
 std::string WholeModel::describe() const {
@@ -158,7 +169,8 @@ std::string fixed(double value, int digits) {
   return text;
 }
 
-void print_whole(const WholeModel& whole, int ranks, std::ostream& out) {
+void print_whole(const WholeModel& whole, int ranks, const runtime::PackReport& packing,
+                 std::ostream& out) {
   print_row(out, "model", whole.describe());
   print_row(
       out, "ranks",
@@ -168,15 +180,21 @@ void print_whole(const WholeModel& whole, int ranks, std::ostream& out) {
           ", expert weights " + std::string(experts::name_of(whole.layer.stored)) + " (" +
           fixed(whole.weight_bytes / 1e6, 1) + " MB on the largest rank, loaded in " +
           fixed(whole.load_s, 1) + " s)");
+  if (const std::string words = runtime::describe(packing); !words.empty()) {
+    print_row(out, "packing", words);
+  }
 }
 
-nlohmann::ordered_json whole_json(const WholeModel& whole) {
-  return {{"model", whole.of.name()},
-          {"isa", experts::name_of(whole.layer.isa)},
-          {"weights", experts::name_of(whole.layer.stored)},
-          {"math_name", experts::math_name(whole.layer.isa, whole.layer.math, whole.layer.stored)},
-          {"load_s", whole.load_s},
-          {"weight_bytes_largest_rank", whole.weight_bytes}};
+nlohmann::ordered_json whole_json(const WholeModel& whole, const runtime::PackReport& packing) {
+  nlohmann::ordered_json json{
+      {"model", whole.of.name()},
+      {"isa", experts::name_of(whole.layer.isa)},
+      {"weights", experts::name_of(whole.layer.stored)},
+      {"math_name", experts::math_name(whole.layer.isa, whole.layer.math, whole.layer.stored)},
+      {"load_s", whole.load_s},
+      {"weight_bytes_largest_rank", whole.weight_bytes}};
+  put(json, packing);
+  return json;
 }
 
 void print_routing(const std::vector<runtime::LayerLoad>& layers, std::ostream& out) {

@@ -10,6 +10,10 @@ std::int64_t TransformerModel::vocabulary() const {
 }
 
 std::int64_t TransformerModel::max_context() const {
-  return transformer_.model().message().max_context();
+  return max_context_of(transformer_.model());
+}
+
+std::int64_t max_context_of(const Model& model) {
+  return model.message().max_context();
 }
 }  // namespace switchyard::runtime

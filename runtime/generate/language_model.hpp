@@ -26,6 +26,9 @@ class LanguageModel {
   [[nodiscard]] virtual experts::Matrix logits(experts::MatrixView<const float> rows) const = 0;
 };
 
+/// Tokens; 0: not known.
+[[nodiscard]] std::int64_t max_context_of(const Model& model);
+
 /// A Transformer with the states of this rank's sequences.
 class TransformerModel final : public LanguageModel {
  public:

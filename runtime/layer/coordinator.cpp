@@ -53,6 +53,12 @@ void Coordinator::reset_stats() {
   for (auto& layer : layers_) layer->reset_stats();
 }
 
+PackStats Coordinator::packing() const {
+  PackStats sum;
+  for (const auto& layer : layers_) sum += layer->packing();
+  return sum;
+}
+
 LayerStats Coordinator::stats() const {
   LayerStats sum = layers_[0]->stats();
   for (std::size_t i = 1; i < layers_.size(); ++i) sum += layers_[i]->stats();

@@ -37,6 +37,7 @@ class Coordinator {
   void reset_stats();
   /// Summed over the layers.
   [[nodiscard]] LayerStats stats() const;
+  [[nodiscard]] PackStats packing() const;
 
  private:
   /// What a layer has counted since `before`, to the timeline.

@@ -104,13 +104,15 @@ Arrivals dispatch(Engine& engine, const LocalExperts& local,
 void publish(Engine& engine, const Shard& shard, const Arrivals& arrivals) {
   WorkBoard::Shape shape;
   if (shard.size() > 0) {
-    const experts::PackedExpert& any = shard.expert(0);
+    const experts::PackedExpert& any = shard.any();
     shape = {.up_parts = any.up_parts(),
              .down_parts = any.down_parts(),
              .middle_bytes = middle_bytes,
              .context = &any};
   }
-  engine.board.publish(arrivals, shard.local().logical(), shape, engine.sharers,
+  // An expert that has yet to be packed is packed once, by whoever takes all of its rows.
+  const int sharers = shard.as_needed() > 0 ? 1 : engine.sharers;
+  engine.board.publish(arrivals, shard.local().logical(), shape, sharers,
                        engine.exchange->stages());
 }
 

@@ -22,7 +22,9 @@ GroupedFfn::GroupedFfn(comm::Group& group, int threads, Timeline* timeline)
       timeline_(timeline),
       workers_(threads),
       scratch_(static_cast<std::size_t>(threads)),
-      seconds_(static_cast<std::size_t>(threads) * kApart, 0.0) {}
+      seconds_(static_cast<std::size_t>(threads) * kApart, 0.0),
+      rooms_(static_cast<std::size_t>(threads)),
+      packed_(static_cast<std::size_t>(threads)) {}
 
 void GroupedFfn::make_room(const experts::ExpertSpec& spec) {
   constexpr std::int64_t kSlack = 2;  // what a kernel keeps beside its rows
@@ -90,10 +92,16 @@ void GroupedFfn::lead(Round& round) {
 }
 
 void GroupedFfn::follow(Round& round, int thread) {
-  while (!round.over.load(std::memory_order_acquire)) {
-    if (!take_one(round, round.board.local(), thread) && !take_any(round, thread)) {
-      std::this_thread::yield();
+  try {
+    while (!round.over.load(std::memory_order_acquire)) {
+      if (!take_one(round, round.board.local(), thread) && !take_any(round, thread)) {
+        std::this_thread::yield();
+      }
     }
+  } catch (...) {  // for thread 0, which would wait for this task
+    if (round.failing.exchange(true)) return;
+    round.problem = std::current_exception();
+    round.failed.store(true, std::memory_order_release);
   }
 }
 
@@ -114,6 +122,7 @@ bool GroupedFfn::take_any(Round& round, int thread) {
 }
 
 void GroupedFfn::release(Round& round) {
+  if (round.failed.load(std::memory_order_acquire)) std::rethrow_exception(round.problem);
   while (round.released < round.stages && round.board.done(round.released)) {
     round.exchange.release_stage(round.released++);
   }
@@ -128,7 +137,7 @@ void GroupedFfn::run_task(const Shard& shard, const TakenTask& taken, int thread
   const auto gates =
       job.gates == nullptr ? std::span<const float>{} : std::span<const float>(job.gates, count);
   experts::AlignedBuffer& scratch = scratch_[static_cast<std::size_t>(thread)];
-  const experts::PackedExpert& expert = shard.expert(taken.owner, job.expert);
+  const experts::PackedExpert& expert = expert_of(shard, taken, thread);
 
   if (task.kind == TaskKind::kDown) await_ups(job, thread);
   const Clock::time_point begin = Clock::now();
@@ -151,6 +160,21 @@ void GroupedFfn::run_task(const Shard& shard, const TakenTask& taken, int thread
                   begin, Clock::now());
 }
 
+const experts::PackedExpert& GroupedFfn::expert_of(const Shard& shard, const TakenTask& taken,
+                                                   int thread) {
+  const experts::PackedExpert& ready = shard.expert(taken.owner, taken.job->expert);
+  if (ready.bytes() > 0) return ready;
+  const auto mine = static_cast<std::size_t>(thread);
+  const Clock::time_point begin = Clock::now();
+  packed_[mine] = shard.pack(taken.job->expert, rooms_[mine]);
+  const Clock::time_point end = Clock::now();
+  seconds_[mine * kApart + 1] += std::chrono::duration<double>(end - begin).count();
+  if (timeline_ != nullptr) {
+    timeline_->task(thread, "packing", taken.job->logical, taken.job->num_rows, begin, end);
+  }
+  return packed_[mine];
+}
+
 void GroupedFfn::await_ups(const Job& job, int thread) {
   const auto done = [&job] { return job.ups_done.load(std::memory_order_acquire) == job.up_tasks; };
   if (done()) return;
@@ -164,6 +188,12 @@ double GroupedFfn::task_seconds() const {
   double sum = 0;
   for (std::size_t i = 0; i < seconds_.size(); i += kApart) sum += seconds_[i];
   return sum;
+}
+
+double GroupedFfn::pack_seconds() const {
+  double sum = 0;
+  for (std::size_t i = 1; i < seconds_.size(); i += kApart) sum += seconds_[i];
+  return sum / static_cast<double>(workers_.threads());
 }
 
 void GroupedFfn::reset() {

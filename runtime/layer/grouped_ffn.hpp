@@ -4,6 +4,7 @@
 /// Experts over their rows: this rank's tasks first, then what its mates still have to give.
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <vector>
 
 #include "comm/exchange.hpp"
@@ -30,6 +31,9 @@ class GroupedFfn {
   /// Processor seconds in tasks of all threads of this rank, whoever's they were, since the last
   /// reset: what compute_imbalance compares over ranks.
   [[nodiscard]] double task_seconds() const;
+  /// Seconds that this rank was longer at it because it packed experts: those of all threads over
+  /// their number.
+  [[nodiscard]] double pack_seconds() const;
   void reset();
   [[nodiscard]] Workers& workers() { return workers_; }
   /// [threads], for who computes beside the tasks.
@@ -44,6 +48,10 @@ class GroupedFfn {
     int stages;
     int released = 0;  ///< stages whose results may have left
     std::atomic<bool> over = false;
+    std::exception_ptr problem =
+        nullptr;  ///< of the first thread that failed, once `failed` is true
+    std::atomic<bool> failing = false;
+    std::atomic<bool> failed = false;
   };
   /// For any task of the node, before the first: which thread takes the largest is left to chance.
   void make_room(const experts::ExpertSpec& spec);
@@ -54,12 +62,16 @@ class GroupedFfn {
   void release(Round& round);
   void run_task(const Shard& shard, const TakenTask& taken, int thread);
   void await_ups(const Job& job, int thread);
+  /// The expert that a task runs.
+  const experts::PackedExpert& expert_of(const Shard& shard, const TakenTask& taken, int thread);
 
   comm::Group& group_;
   Timeline* timeline_;
   Workers workers_;
   std::vector<experts::AlignedBuffer> scratch_;  ///< [threads]
-  std::vector<double> seconds_;                  ///< [threads * kApart]
+  std::vector<double> seconds_;                  ///< [threads * kApart]: in tasks, in packing
+  std::vector<PackRoom> rooms_;                  ///< [threads]
+  std::vector<experts::PackedExpert> packed_;    ///< [threads], views of them
   static constexpr std::size_t kApart = 16;      ///< a pair of cache lines a thread
 };
 }  // namespace switchyard::runtime

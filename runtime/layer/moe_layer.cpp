@@ -49,7 +49,8 @@ void require_sound(const experts::Routing& routing, std::int64_t tokens) {
   }
 }
 
-/// Room for every rank's experts in memory that their node shares, if it shares its work.
+/// Room for every rank's experts in memory that their node shares, if it shares its work and no
+/// cache has them.
 std::unique_ptr<comm::SharedMemory> share_weights(comm::Group& group, const Engine& engine,
                                                   const experts::BlockSpec& spec,
                                                   const Placement& placement,
@@ -63,22 +64,32 @@ std::unique_ptr<comm::SharedMemory> share_weights(comm::Group& group, const Engi
 }
 
 LayerWeights load_together(comm::Group& group, const Engine& engine, const experts::BlockSpec& spec,
-                           experts::WeightSource& source, const Placement& placement,
-                           const LayerOptions& options) {
+                           const std::shared_ptr<experts::WeightSource>& source,
+                           const Placement& placement, const LayerOptions& options) {
   const ExpertStore store{.stored = options.stored,
                           .own_types = options.own_types,
                           .isa = options.isa,
                           .math = options.math};
   std::optional<LayerWeights> weights;
-  together(group, [&] { require_fit(placement, group, spec); });
-  auto memory = share_weights(group, engine, spec, placement, options.stored);
+  ShardPlace place{.budget = options.pack_budget, .layer = options.layer};
+  together(group, [&] {
+    require_fit(placement, group, spec);
+    if (options.pack_budget && engine.board.shared()) {
+      throw std::invalid_argument(
+          "layer: experts that are packed as needed and a node queue, want one of them");
+    }
+    if (options.pack_cache && !source->identity(0).empty()) place.cache = options.pack_cache;
+  });
+  if (!place.cache) place.memory = share_weights(group, engine, spec, placement, options.stored);
   together(group, [&] {
     weights.emplace(LayerWeights{
-        .router = experts::Router(spec.router, source.router(), options.isa),
-        .shard = Shard(spec.expert, source, placement, group.rank(), store, std::move(memory)),
-        .always_on = AlwaysOn(spec, source, store)});
+        .router = experts::Router(spec.router, source->router(), options.isa),
+        .shard = Shard(spec.expert, source, placement, group.rank(), store, std::move(place)),
+        .always_on = AlwaysOn(spec, *source, store)});
   });
-  weights->shard.see_mates(group.nodes(), placement, group.rank());
+  if (!engine.board.shared()) return std::move(*weights);
+  const comm::NodeMap& nodes = group.nodes();
+  together(group, [&] { weights->shard.see_mates(nodes, placement, group.rank(), *source); });
   return std::move(*weights);
 }
 
@@ -100,6 +111,13 @@ EngineOptions engine_options(const LayerOptions& options, const comm::RoundShape
 
 MoeLayer::MoeLayer(comm::Group& group, const experts::BlockSpec& spec,
                    experts::WeightSource& source, const Placement& placement,
+                   const LayerOptions& options, std::shared_ptr<Engine> engine)
+    : MoeLayer(group, spec,
+               std::shared_ptr<experts::WeightSource>(std::shared_ptr<void>(), &source), placement,
+               options, std::move(engine)) {}
+
+MoeLayer::MoeLayer(comm::Group& group, const experts::BlockSpec& spec,
+                   std::shared_ptr<experts::WeightSource> source, const Placement& placement,
                    const LayerOptions& options, std::shared_ptr<Engine> engine)
     : group_(group),
       spec_(spec),
@@ -218,6 +236,7 @@ void MoeLayer::forward_rounds(experts::MatrixView<const float> tokens,
                               std::int64_t first_token) {
   const std::int64_t wire_bytes = engine_->exchange->traffic().wire_bytes;
   const double task_seconds = engine_->ffn.task_seconds();
+  const double pack_seconds = engine_->ffn.pack_seconds();
   const std::int64_t chunk = chunk_of(tokens);
   RouteAhead& ahead = engine_->ahead;
   engine_->always_on.prepared = 0;
@@ -239,6 +258,7 @@ void MoeLayer::forward_rounds(experts::MatrixView<const float> tokens,
   }
   stats_.wire_bytes += engine_->exchange->traffic().wire_bytes - wire_bytes;
   stats_.task_seconds += engine_->ffn.task_seconds() - task_seconds;
+  stats_.pack_seconds += engine_->ffn.pack_seconds() - pack_seconds;
 }
 
 std::int64_t MoeLayer::chunk_of(experts::MatrixView<const float> tokens) const {

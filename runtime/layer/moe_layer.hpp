@@ -41,6 +41,9 @@ struct LayerOptions {
   bool rank_local_rule = false;   ///< capacity over this rank's tokens only: gives law 1 up
   std::int64_t layer = 0;         ///< number in messages and deadlines
   Inject inject = Inject::kNone;
+  std::shared_ptr<PackCache> pack_cache = {};  ///< where packed experts are kept; null: nowhere
+  /// Experts beyond it are packed when a task needs them; without a node queue. null: no limit.
+  std::shared_ptr<PackBudget> pack_budget = {};
   Timeline* timeline = nullptr;  ///< told what happens when; outlives the layer; null: nobody
 };
 
@@ -61,11 +64,15 @@ struct LayerWeights {
 class MoeLayer {
  public:
   /// Reads the weights that this rank needs (router, always-on parts, its experts) from `source`,
-  /// which may go afterwards.
+  /// which is kept only if some of its experts are packed as they are needed.
   /// @throws comm::CollectiveError  on every rank, if any rank's spec, weights or placement do not
   ///         fit each other or cannot be read: the lowest such rank's words
   /// @param engine  shared by layers that are called in turn; none: the layer makes its own, with
   ///                the transport, threads, queue and timeline of the options
+  MoeLayer(comm::Group& group, const experts::BlockSpec& spec,
+           std::shared_ptr<experts::WeightSource> source, const Placement& placement,
+           const LayerOptions& options = {}, std::shared_ptr<Engine> engine = nullptr);
+  /// The same from a source that has to outlive the layer if it is packed as needed.
   MoeLayer(comm::Group& group, const experts::BlockSpec& spec, experts::WeightSource& source,
            const Placement& placement, const LayerOptions& options = {},
            std::shared_ptr<Engine> engine = nullptr);
@@ -103,6 +110,12 @@ class MoeLayer {
   [[nodiscard]] const comm::ExchangeChoice& choice() const { return engine_->choice; }
   [[nodiscard]] const LayerStats& stats() const { return stats_; }
   void reset_stats();
+  /// Of this rank; seconds since the last reset.
+  [[nodiscard]] PackStats packing() const {
+    return {.experts = weights_.shard.size(),
+            .as_needed = weights_.shard.as_needed(),
+            .seconds = stats_.pack_seconds};
+  }
   /// Packed weights on this rank.
   [[nodiscard]] std::int64_t weight_bytes() const {
     return weights_.shard.bytes() + weights_.always_on.bytes();

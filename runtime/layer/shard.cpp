@@ -1,45 +1,97 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/layer/shard.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace switchyard::runtime {
+namespace {
+/// What `any` looks at: it is asked about shapes only.
+alignas(64) constexpr std::byte kNoBlock[64] = {};
+}  // namespace
 
-Shard::Shard(const experts::ExpertSpec& spec, experts::WeightSource& source,
-             const Placement& placement, int rank, const ExpertStore& store,
-             std::unique_ptr<comm::SharedMemory> memory)
-    : spec_(spec), store_(store), own_(placement, rank), memory_(std::move(memory)), experts_(1) {
-  const std::int64_t bytes = experts::PackedExpert::packed_bytes(spec, store.stored);
-  if (memory_) memory_->ensure(size() * bytes);
-  for (std::int64_t number = 0; number < size(); ++number) {
+Shard::Shard(const experts::ExpertSpec& spec, std::shared_ptr<experts::WeightSource> source,
+             const Placement& placement, int rank, const ExpertStore& store, ShardPlace place)
+    : spec_(spec),
+      store_(store),
+      own_(placement, rank),
+      place_(std::move(place)),
+      block_bytes_(experts::PackedExpert::packed_bytes(spec, store.stored)),
+      any_(view(kNoBlock)),
+      experts_(1) {
+  experts::AlignedBuffer room;
+  if (place_.cache) {
+    for (const std::int32_t logical : own_.logical()) {
+      experts_[0].push_back(view(map(logical, *source, true, room)));
+    }
+    return;
+  }
+  std::int64_t ready = 0;
+  while (ready < size() && (!place_.budget || place_.budget->take(block_bytes_))) ++ready;
+  as_needed_ = size() - ready;
+  if (place_.memory) {
+    place_.memory->ensure(ready * block_bytes_);
+  } else {
+    memory_ = experts::AlignedBuffer(static_cast<std::size_t>(ready * block_bytes_));
+  }
+  std::byte* block = place_.memory ? place_.memory->mine() : memory_.as<std::byte>();
+  for (std::int64_t number = 0; number < ready; ++number, block += block_bytes_) {
     const std::int32_t logical = own_.logical()[static_cast<std::size_t>(number)];
-    if (!memory_) {
-      experts_[0].emplace_back(spec, source.expert(logical), store.stored, store.isa, store.math);
+    experts::PackedExpert::pack(spec, source->expert(logical), store.stored, block);
+    experts_[0].push_back(view(block));
+  }
+  experts_[0].resize(static_cast<std::size_t>(size()));
+  if (as_needed_ > 0) source_ = std::move(source);
+}
+
+experts::PackedExpert Shard::view(const void* block) const {
+  return {spec_, store_.stored, block, store_.isa, store_.math};
+}
+
+const std::byte* Shard::map(std::int32_t logical, experts::WeightSource& source, bool own,
+                            experts::AlignedBuffer& room) {
+  const PackCache::Expert expert{
+      .spec = spec_, .stored = store_.stored, .layer = place_.layer, .logical = logical};
+  maps_.push_back(own ? place_.cache->get(expert, source, room)
+                      : place_.cache->of_mate(expert, source));
+  return maps_.back().data();
+}
+
+void Shard::see_mates(const comm::NodeMap& nodes, const Placement& placement, int rank,
+                      experts::WeightSource& source) {
+  const auto& mates = nodes.mates_of(rank);
+  experts::AlignedBuffer none;
+  std::vector<experts::PackedExpert> own = std::move(experts_[0]);
+  experts_.clear();
+  for (std::size_t mate = 0; mate < mates.size(); ++mate) {
+    auto& experts = experts_.emplace_back();
+    if (mates[mate] == rank) {
+      local_ = static_cast<int>(mate);
+      experts = std::move(own);
       continue;
     }
-    std::byte* const block = memory_->mine() + number * bytes;
-    experts::PackedExpert::pack(spec, source.expert(logical), store.stored, block);
-    experts_[0].emplace_back(spec, store.stored, block, store.isa, store.math);
+    const std::byte* block = place_.memory ? place_.memory->of(static_cast<int>(mate)) : nullptr;
+    for (const std::int32_t logical : placement.experts_of(mates[mate])) {
+      experts.push_back(view(place_.cache ? map(logical, source, false, none) : block));
+      if (block != nullptr) block += block_bytes_;
+    }
   }
 }
 
-void Shard::see_mates(const comm::NodeMap& nodes, const Placement& placement, int rank) {
-  if (!memory_) return;
-  const std::int64_t bytes = experts::PackedExpert::packed_bytes(spec_, store_.stored);
-  const auto& mates = nodes.mates_of(rank);
-  experts_.clear();
-  for (std::size_t mate = 0; mate < mates.size(); ++mate) {
-    if (mates[mate] == rank) local_ = static_cast<int>(mate);
-    const std::byte* const blocks = memory_->of(static_cast<int>(mate));
-    auto& experts = experts_.emplace_back();
-    const auto count = static_cast<std::int64_t>(placement.experts_of(mates[mate]).size());
-    for (std::int64_t e = 0; e < count; ++e) {
-      experts.emplace_back(spec_, store_.stored, blocks + e * bytes, store_.isa, store_.math);
-    }
+experts::PackedExpert Shard::pack(std::int64_t number, PackRoom& room) const {
+  const std::int32_t logical = own_.logical()[static_cast<std::size_t>(number)];
+  if (room.source != source_ || room.logical != logical) {
+    room.source = nullptr;  // or what is half packed would look whole after a failure
+    room.memory.ensure(static_cast<std::size_t>(block_bytes_));
+    experts::PackedExpert::pack(spec_, source_->expert(logical), store_.stored,
+                                room.memory.as<std::byte>());
+    room.source = source_;
+    room.logical = logical;
   }
+  return view(room.memory.as<std::byte>());
 }
 
 std::int64_t Shard::bytes() const {
-  return size() * experts::PackedExpert::packed_bytes(spec_, store_.stored);
+  return size() * block_bytes_;
 }
 }  // namespace switchyard::runtime

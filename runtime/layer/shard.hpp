@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /// @file
-/// The experts of this rank, packed; and, where a node shares its work, views of its mates'.
+/// The experts of this rank: packed in memory, mapped from a pack cache, or packed when a task
+/// needs one; and, where a node shares its work, views of its mates'.
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -9,6 +10,8 @@
 #include "comm/group.hpp"
 #include "experts/ffn.hpp"
 #include "runtime/layer/local_experts.hpp"
+#include "runtime/packing/pack_cache.hpp"
+#include "runtime/packing/packing.hpp"
 #include "runtime/placement/placement.hpp"
 
 namespace switchyard::runtime {
@@ -21,36 +24,69 @@ struct ExpertStore {
   experts::Math math = experts::Math::kFloat32;
 };
 
+/// Where packed experts are.
+struct ShardPlace {
+  std::unique_ptr<comm::SharedMemory> memory = {};  ///< all ranks of the node see it; null: private
+  std::shared_ptr<PackCache> cache = {};            ///< maps them, if the source has identities
+  std::shared_ptr<PackBudget> budget = {};          ///< beyond it, as needed; null: no limit
+  std::int64_t layer = 0;                           ///< for names of files
+};
+
+/// Where a thread packs the expert of its task, kept from task to task.
+struct PackRoom {
+  experts::AlignedBuffer memory;
+  std::shared_ptr<experts::WeightSource> source;  ///< of what is in it
+  std::int64_t logical = -1;
+};
+
 class Shard {
  public:
   /// Asks `source` for the experts of `rank` and no others, one at a time.
-  /// @param memory  where to pack them, for all ranks of the node to see; null: private memory
-  Shard(const experts::ExpertSpec& spec, experts::WeightSource& source, const Placement& placement,
-        int rank, const ExpertStore& store, std::unique_ptr<comm::SharedMemory> memory);
+  Shard(const experts::ExpertSpec& spec, std::shared_ptr<experts::WeightSource> source,
+        const Placement& placement, int rank, const ExpertStore& store, ShardPlace place);
 
-  /// Once all ranks of the node have been constructed: looks at the mates' experts.
-  void see_mates(const comm::NodeMap& nodes, const Placement& placement, int rank);
+  /// Once all ranks of the node have been constructed: looks at the mates' experts, which are in
+  /// shared memory or in the cache.
+  /// @throws std::system_error  a mate's file has gone from the cache
+  void see_mates(const comm::NodeMap& nodes, const Placement& placement, int rank,
+                 experts::WeightSource& source);
 
   [[nodiscard]] std::int64_t size() const { return own_.size(); }
+  /// Empty if it is packed as needed, which only one's own are.
   /// @param owner  place on the node of the rank whose expert it is
   [[nodiscard]] const experts::PackedExpert& expert(int owner, std::int64_t number) const {
     return experts_[static_cast<std::size_t>(owner)][static_cast<std::size_t>(number)];
   }
-  /// One of this rank's own.
-  [[nodiscard]] const experts::PackedExpert& expert(std::int64_t number) const {
-    return expert(local_, number);
-  }
+  /// One of this rank's own, packed into `room` unless that is what is there. From any thread.
+  /// @throws std::invalid_argument  what the source throws for weights that are no numbers
+  [[nodiscard]] experts::PackedExpert pack(std::int64_t number, PackRoom& room) const;
+  /// For what every expert of the shard says of rows and parts.
+  [[nodiscard]] const experts::PackedExpert& any() const { return any_; }
+  /// This rank's experts that are packed as needed; its others are ready.
+  [[nodiscard]] std::int64_t as_needed() const { return as_needed_; }
   /// Which they are: expert(n) is local().logical()[n].
   [[nodiscard]] const LocalExperts& local() const { return own_; }
   [[nodiscard]] const experts::ExpertSpec& spec() const { return spec_; }
-  [[nodiscard]] std::int64_t bytes() const;  ///< of this rank's experts
+  [[nodiscard]] std::int64_t bytes() const;  ///< of this rank's experts, packed
+  [[nodiscard]] bool mapped() const { return place_.cache != nullptr; }
 
  private:
+  [[nodiscard]] experts::PackedExpert view(const void* block) const;
+  /// Maps an expert and keeps the mapping.
+  const std::byte* map(std::int32_t logical, experts::WeightSource& source, bool own,
+                       experts::AlignedBuffer& room);
+
   experts::ExpertSpec spec_;
   ExpertStore store_;
   LocalExperts own_;
-  std::unique_ptr<comm::SharedMemory> memory_;  ///< null: each expert owns its block
-  int local_ = 0;                               ///< place on the node; 0 while mates are unseen
-  std::vector<std::vector<experts::PackedExpert>> experts_;  ///< [mates], 1 without shared memory
+  ShardPlace place_;
+  std::shared_ptr<experts::WeightSource> source_;  ///< of what is packed as needed; null: nothing
+  experts::AlignedBuffer memory_;                  ///< private blocks
+  std::vector<MappedBlock> maps_;
+  std::int64_t block_bytes_;
+  std::int64_t as_needed_ = 0;
+  int local_ = 0;  ///< place on the node; 0 while mates are unseen
+  experts::PackedExpert any_;
+  std::vector<std::vector<experts::PackedExpert>> experts_;  ///< [mates], 1 if they are not seen
 };
 }  // namespace switchyard::runtime

@@ -224,7 +224,7 @@ void NetworkReader::require_network(std::int64_t network) const {
                               std::to_string(networks_ - 1));
 }
 
-experts::ExpertTensors NetworkReader::matrices(Storage* storage, std::int64_t network) const {
+experts::ExpertTensors NetworkReader::views(Storage* storage, std::int64_t network) const {
   const std::int64_t hidden = spec_.hidden;
   const std::int64_t width = spec_.width;
   experts::ExpertTensors read;
@@ -247,13 +247,13 @@ experts::ExpertTensors NetworkReader::matrices(Storage* storage, std::int64_t ne
 
 experts::ExpertTensors NetworkReader::outline(std::int64_t network) const {
   require_network(network);
-  return matrices(nullptr, network);
+  return views(nullptr, network);
 }
 
 experts::ExpertTensors NetworkReader::read(std::int64_t network) const {
   require_network(network);
   const auto storage = std::make_shared<Storage>(tensors_);
-  experts::ExpertTensors read = matrices(storage.get(), network);
+  experts::ExpertTensors read = views(storage.get(), network);
   if (spec_.biases) {
     const std::int64_t width = spec_.width;
     if (form_.halves != Halves::kSeparate) {
@@ -292,7 +292,7 @@ std::string NetworkReader::identity(std::int64_t network) const {
             sha256({reinterpret_cast<const char*>(sample.data()), sample.size()}) + "\n";
   };
   for (const Part& part : parts()) {
-    if (!part.matrix) {
+    if (part.codes.empty()) {
       add(tensor_name(prefix_, part.pattern, network), tensor(part.pattern, network));
       continue;
     }

@@ -72,7 +72,7 @@ class NetworkReader {
   [[nodiscard]] experts::WeightView matrix(Storage* storage, const std::string& pattern,
                                            Order order, std::int64_t out, std::int64_t in,
                                            std::int64_t network) const;
-  [[nodiscard]] experts::ExpertTensors matrices(Storage* storage, std::int64_t network) const;
+  [[nodiscard]] experts::ExpertTensors views(Storage* storage, std::int64_t network) const;
   void require_network(std::int64_t network) const;
   [[nodiscard]] StoredMatrix find(const std::string& pattern, std::int64_t network) const;
   [[nodiscard]] Mxfp4Names packed_names() const;

@@ -27,6 +27,7 @@ LayerStats& LayerStats::operator+=(const LayerStats& other) {
   logical_bytes += other.logical_bytes;
   wire_bytes += other.wire_bytes;
   task_seconds += other.task_seconds;
+  pack_seconds += other.pack_seconds;
   add(load, other.load);
   add(computed, other.computed);
   return *this;

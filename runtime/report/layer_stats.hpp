@@ -29,6 +29,7 @@ struct LayerStats {
   std::int64_t arrived = 0;        ///< (token, slot) rows that this rank's experts computed
   std::int64_t logical_bytes = 0;  ///< every computed (token, slot) out and back, own rank included
   double task_seconds = 0;         ///< of processor, in experts' tasks, whoever's they were
+  double pack_seconds = 0;         ///< of this rank's time, packing experts that tasks needed
   std::int64_t wire_bytes = 0;     ///< that left this rank, headers and notes included
   std::vector<std::int64_t> load;  ///< [all experts], slots that this rank's tokens sent to each
 

@@ -37,38 +37,66 @@ struct Prepared {
   std::int64_t tokens = 0;
 };
 
-experts::DType stored_type(const RunSettings& settings, experts::WeightSource& weights) {
+experts::DType stored_type(const RunSettings& settings, const Prepared& run) {
   if (settings.weights != "auto") return experts::dtype_from(settings.weights);
   if (settings.checkpoint.empty()) return experts::DType::kFloat32;
-  return experts::PackedExpert::own_type(weights.expert(0));
+  const experts::DType first = own_type(*run.weights[0], run.block.router.experts);
+  for (const auto& block : run.weights) {
+    if (own_type(*block, run.block.router.experts) != first) return experts::DType::kFloat32;
+  }
+  return first;
+}
+
+/// Tokens, outputs and, for every slot, a row out and a result back.
+double row_bytes(const Prepared& run, int rank, int ranks) {
+  const double rows = static_cast<double>(share_of(run.tokens, rank, ranks).count) *
+                      static_cast<double>(3 + 2 * run.block.router.top_k);
+  return rows * static_cast<double>(run.block.router.hidden) * sizeof(float);
 }
 
 /// Refuses before anything is allocated what would end in the kernel killing the job.
-/// Rows count too: tokens, outputs and, for every slot, a row out and a result back.
-void require_memory(const RunSettings& settings, const Prepared& run, int rank, int ranks) {
-  const double rows = static_cast<double>(share_of(run.tokens, rank, ranks).count) *
-                      static_cast<double>(3 + 2 * run.block.router.top_k);
-  const double row_bytes = static_cast<double>(run.block.router.hidden) * sizeof(float);
-  if (settings.memory_bytes > 0 && rows * row_bytes > static_cast<double>(settings.memory_bytes)) {
-    const auto most =
-        static_cast<std::int64_t>(static_cast<double>(run.tokens) *
-                                  static_cast<double>(settings.memory_bytes) / (rows * row_bytes));
-    throw std::invalid_argument("--tokens: got " + std::to_string(run.tokens) +
-                                ", want at most about " + std::to_string(most) +
-                                ", whose rows fit into memory");
-  }
-  const std::int64_t need =
-      weight_bytes(run.block, *run.placement, rank, run.options.stored, settings.layers);
-  if (settings.memory_bytes == 0 || need <= settings.memory_bytes) return;
-  const auto gib = [](std::int64_t bytes) {
-    const std::int64_t tenths = (bytes * 10) >> 30U;
-    return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " GiB";
+void require_rows_fit(const RunSettings& settings, const Prepared& run, int rank, int ranks) {
+  const double bytes = row_bytes(run, rank, ranks);
+  if (settings.memory_bytes == 0 || bytes <= static_cast<double>(settings.memory_bytes)) return;
+  const auto most = static_cast<std::int64_t>(static_cast<double>(run.tokens) *
+                                              static_cast<double>(settings.memory_bytes) / bytes);
+  throw std::invalid_argument("--tokens: got " + std::to_string(run.tokens) +
+                              ", want at most about " + std::to_string(most) +
+                              ", whose rows fit into memory");
+}
+
+PackRequest pack_request(const RunSettings& settings, const Prepared& run, int rank, int ranks) {
+  PackRequest request;
+  request.mode = settings.pack;
+  request.cached = run.options.pack_cache != nullptr;
+  request.made_up = settings.checkpoint.empty();
+  request.memory = settings.memory_bytes;
+  request.threads = run.options.threads;
+  request.rank = rank;
+  request.ranks = ranks;
+  request.stored = run.options.stored;
+  request.need = [&settings, &run, rank, ranks](experts::DType stored, int of_ranks) {
+    const bool now = of_ranks == ranks;
+    const Placement other = Placement::linear(run.block.router.experts, of_ranks);
+    RankMemory need = rank_memory(run.block, now ? *run.placement : other, now ? rank : 0, stored,
+                                  settings.layers);
+    need.rest +=
+        static_cast<std::int64_t>(std::min(row_bytes(run, now ? rank : 0, of_ranks), 1e18));
+    return need;
   };
-  const std::int64_t times = (need + settings.memory_bytes - 1) / settings.memory_bytes;
-  throw std::invalid_argument("memory: weights of rank " + std::to_string(rank) + " take " +
-                              gib(need) + ", want at most " + gib(settings.memory_bytes) +
-                              ": fewer --layers, --weights int8, fp8 or mxfp4, or " +
-                              std::to_string(times) + " times the memory on more nodes");
+  if (settings.layers > 1) request.otherwise = "fewer --layers";
+  return request;
+}
+
+/// Decides what is packed ahead, before anything is. Collective.
+void settle_packing(comm::Group& group, const RunSettings& settings, Prepared& run,
+                    const RunHooks& hooks) {
+  const Packing packing =
+      decide_packing(group, pack_request(settings, run, group.rank(), group.size()));
+  if (!packing.as_needed) return;
+  run.options.node_queue = false;
+  if (packing.ahead) run.options.pack_budget = std::make_shared<PackBudget>(*packing.ahead);
+  if (hooks.warn) hooks.warn(describe(packing));
 }
 
 Prepared prepare(const RunSettings& settings, int rank, int ranks) {
@@ -93,9 +121,9 @@ Prepared prepare(const RunSettings& settings, int rank, int ranks) {
     }
   }
   run.options = settings.layer;
-  run.options.stored = stored_type(settings, *run.weights[0]);
+  run.options.stored = stored_type(settings, run);
   run.options.own_types = settings.weights == "auto";
-  require_memory(settings, run, rank, ranks);
+  require_rows_fit(settings, run, rank, ranks);
   return run;
 }
 
@@ -127,9 +155,9 @@ Coordinator load_layers(comm::Group& group, Prepared& run, std::span<const std::
   for (std::size_t i = 0; i < run.weights.size(); ++i) {
     LayerOptions options = run.options;
     options.layer = numbers[i];
-    layers.push_back(std::make_unique<MoeLayer>(group, run.block, *run.weights[i], *run.placement,
-                                                options, engine));
-    run.weights[i].reset();
+    layers.push_back(std::make_unique<MoeLayer>(
+        group, run.block, std::shared_ptr<experts::WeightSource>(std::move(run.weights[i])),
+        *run.placement, options, engine));
   }
   return {group, std::move(layers), run.options.timeline};
 }
@@ -266,6 +294,7 @@ RunResult describe_run(const Prepared& run, const RunSettings& settings,
 RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& hooks) {
   Prepared prepared;
   together(group, [&] { prepared = prepare(settings, group.rank(), group.size()); });
+  settle_packing(group, settings, prepared, hooks);
   TraceRecorder recorder(group, prepared.options.threads, settings.trace_events);
   prepared.options.timeline = recorder.timeline();
   const auto numbers = prepared.model->moe_layers();
@@ -300,6 +329,9 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
   }
   result.trace = recorder.finish(hooks.trace);
   sum_up(group, coordinator, seconds, load_s, result);
+  result.packing = report_packing(group, coordinator.packing(), prepared.options.pack_cache.get(),
+                                  result.seconds);
+  if (hooks.warn && result.packing.as_needed > 0) hooks.warn(describe(result.packing));
 
   result.non_finite = count_non_finite(group, output);
   if (hooks.warn && result.non_finite > 0) {

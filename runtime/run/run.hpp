@@ -65,6 +65,7 @@ struct RunResult {
   double weight_bytes = 0;       ///< packed, largest rank
   std::int64_t non_finite = 0;   ///< values of the output that are NaN or infinite
   std::string output_digest;
+  PackReport packing;
   TraceSummary trace;  ///< of the counted steps, if they were recorded
 };
 

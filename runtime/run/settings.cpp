@@ -44,14 +44,16 @@ experts::BlockSpec block_of(const RunSettings& settings, const Model& model) {
   return block;
 }
 
-std::int64_t weight_bytes(const experts::BlockSpec& block, const Placement& placement, int rank,
-                          experts::DType stored, std::int64_t layers) {
+RankMemory rank_memory(const experts::BlockSpec& block, const Placement& placement, int rank,
+                       experts::DType stored, std::int64_t layers) {
   using experts::PackedExpert;
-  std::int64_t bytes = static_cast<std::int64_t>(placement.experts_of(rank).size()) *
-                       PackedExpert::packed_bytes(block.expert, stored);
-  if (block.shared) bytes += PackedExpert::packed_bytes(*block.shared, stored);
-  if (block.dense) bytes += PackedExpert::packed_bytes(*block.dense, stored);
-  return layers * bytes;
+  RankMemory memory;
+  memory.expert = PackedExpert::packed_bytes(block.expert, stored);
+  memory.experts =
+      layers * static_cast<std::int64_t>(placement.experts_of(rank).size()) * memory.expert;
+  if (block.shared) memory.rest += layers * PackedExpert::packed_bytes(*block.shared, stored);
+  if (block.dense) memory.rest += layers * PackedExpert::packed_bytes(*block.dense, stored);
+  return memory;
 }
 
 void validate(const RunSettings& settings, const Model& model) {

@@ -28,7 +28,8 @@ struct RunSettings {
   experts::CapacitySpec capacity;
   LayerOptions layer;
   std::int64_t trace_events = 0;  ///< that each thread keeps for a timeline; 0: no timeline
-  std::int64_t memory_bytes = 0;  ///< that one rank may fill with weights; 0: not known
+  std::int64_t memory_bytes = 0;  ///< that one rank may fill; 0: not known
+  PackMode pack = PackMode::kAuto;
 };
 
 /// Zipf's exponent, 0 for uniform, negative for the model's own router.
@@ -41,9 +42,9 @@ struct RunSettings {
 /// The model's MoE block with the capacity rule of the settings.
 [[nodiscard]] experts::BlockSpec block_of(const RunSettings& settings, const Model& model);
 
-/// Packed weights of `rank` for the layers of the settings.
-[[nodiscard]] std::int64_t weight_bytes(const experts::BlockSpec& block, const Placement& placement,
-                                        int rank, experts::DType stored, std::int64_t layers);
+/// Weights of `rank` for the layers of the settings, scales and all, beside routers.
+[[nodiscard]] RankMemory rank_memory(const experts::BlockSpec& block, const Placement& placement,
+                                     int rank, experts::DType stored, std::int64_t layers);
 
 /// Checks what can be checked without weights, files aside. @throws std::invalid_argument
 void validate(const RunSettings& settings, const Model& model);

@@ -46,7 +46,8 @@ DecoderLayer::DecoderLayer(comm::Group& group, ModelWeights& weights, std::int64
   });
   LayerOptions of_layer = options.layer;
   of_layer.layer = layer;
-  moe_.emplace(group, spec_, *source, *placement, of_layer, engine_);
+  moe_.emplace(group, spec_, std::shared_ptr<experts::WeightSource>(std::move(source)), *placement,
+               of_layer, engine_);
 }
 
 std::unique_ptr<experts::WeightSource> DecoderLayer::read(ModelWeights& weights,

@@ -46,6 +46,7 @@ class DecoderLayer {
   /// Null in a dense layer.
   [[nodiscard]] MoeLayer* moe() { return moe_ ? &*moe_ : nullptr; }
   [[nodiscard]] std::int64_t weight_bytes() const;
+  [[nodiscard]] PackStats packing() const { return moe_ ? moe_->packing() : PackStats{}; }
 
  private:
   std::unique_ptr<experts::WeightSource> read(ModelWeights& weights, const DecoderOptions& options);

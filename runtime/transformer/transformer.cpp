@@ -148,6 +148,12 @@ const Model& Transformer::model() const {
   return parts_->model;
 }
 
+PackStats Transformer::packing() const {
+  PackStats sum;
+  for (const DecoderLayer& layer : parts_->layers) sum += layer.packing();
+  return sum;
+}
+
 std::int64_t Transformer::weight_bytes() const {
   std::int64_t sum = parts_->head.bytes() + parts_->final_norm.bytes();
   for (const DecoderLayer& layer : parts_->layers) sum += layer.weight_bytes();

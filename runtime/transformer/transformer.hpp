@@ -47,6 +47,7 @@ class Transformer {
 
   [[nodiscard]] const Model& model() const;
   [[nodiscard]] std::int64_t weight_bytes() const;  ///< packed, on this rank
+  [[nodiscard]] PackStats packing() const;          ///< of this rank's experts, since it was loaded
 
  private:
   struct Parts;

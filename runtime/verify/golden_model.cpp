@@ -61,12 +61,7 @@ class Check {
         options_(options),
         transformer_(group, golden.checkpoint, options) {
     for (std::int64_t s = group.rank(); s < golden.sequences; s += group.size()) mine_.push_back(s);
-    const auto layers = golden.checkpoint.model().moe_layers();
-    const experts::DType given =
-        layers.empty()
-            ? experts::DType::kFloat32
-            : experts::PackedExpert::own_type(golden.checkpoint.block(layers.front())->expert(0));
-    limit_ = output_limit(options.layer, given, kLayerLimit);
+    limit_ = output_limit(options.layer, own_type(golden.checkpoint), kLayerLimit);
   }
 
   GoldenResult run() {
