@@ -17,6 +17,7 @@ constexpr const char* kPromptFlags[] = {"prompt", "prompt-ids", "prompt-file", "
 runtime::GenerateSettings settings_of(const Options& options) {
   runtime::GenerateSettings settings;
   settings.max_new_tokens = options.integer("max-new-tokens");
+  settings.prefill_tokens = options.integer("prefill-tokens");
   settings.sampler.temperature = options.real("temperature");
   settings.sampler.top_k = options.integer("top-k");
   settings.sampler.top_p = options.real("top-p");
@@ -235,6 +236,9 @@ Command generate_command() {
       text_option("prompt-tokens", "COUNT,...", "prompts of so many drawn ids, to measure"),
       integer_option("max-new-tokens", "COUNT", "of a prompt, unless it ends before",
                      defaults.max_new_tokens, {.least = 1}),
+      integer_option("prefill-tokens", "COUNT",
+                     "of prompts that a rank takes through the model at once",
+                     defaults.prefill_tokens, {.least = 1}),
       real_option("temperature", "RATIO", "that logits are divided by; 0: the best token always",
                   defaults.sampler.temperature, {.most = 1e6}),
       integer_option("top-k", "COUNT", "only so many best tokens are drawn from; 0: all",

@@ -32,15 +32,14 @@ struct NewToken {
   std::int64_t id = 0;
 };
 
-/// The last row of every segment. @param rows  [rows of the batch, hidden]
-experts::Matrix last_rows(const Batch& batch, const experts::Matrix& rows) {
-  experts::Matrix last(static_cast<std::int64_t>(batch.segments.size()), rows.cols());
-  std::int64_t end = 0;
-  for (std::size_t i = 0; i < batch.segments.size(); ++i) {
-    end += batch.segments[i].count;
-    std::ranges::copy(rows.row(end - 1), last.row(static_cast<std::int64_t>(i)).begin());
+/// How often the ranks enter the model for their prompts: as often as the busiest has to.
+std::int64_t prefill_passes(const std::vector<TokenIds>& prompts, std::size_t ranks,
+                            std::int64_t at_once) {
+  std::vector<std::int64_t> tokens(ranks, 0);
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    tokens[i % ranks] += static_cast<std::int64_t>(prompts[i].size());
   }
-  return last;
+  return (std::ranges::max(tokens) + at_once - 1) / at_once;
 }
 
 /// The state of one call of generate on one rank.
@@ -55,20 +54,30 @@ class Generation {
         witness_(witness),
         result_(result) {}
 
-  /// All prompts, each at its home. Returns whether some sequence goes on.
+  /// All prompts, each at its home, some tokens at a time. Returns whether some sequence goes on.
   bool prefill(const std::vector<TokenIds>& prompts) {
-    Batch batch;
+    const auto ranks = static_cast<std::size_t>(group_.size());
     for (std::size_t i = 0; i < prompts.size(); ++i) {
       result_.prompt_tokens += static_cast<std::int64_t>(prompts[i].size());
-      if (static_cast<int>(i % static_cast<std::size_t>(group_.size())) != group_.rank()) continue;
-      const Live sequence{.prompt = static_cast<std::int64_t>(i),
-                          .state = model_.begin(),
-                          .length = static_cast<std::int64_t>(prompts[i].size())};
-      batch.ids.insert(batch.ids.end(), prompts[i].begin(), prompts[i].end());
-      batch.segments.push_back({.sequence = sequence.state, .count = sequence.length});
-      live_.push_back(sequence);
+      if (static_cast<int>(i % ranks) != group_.rank()) continue;
+      live_.push_back({.prompt = static_cast<std::int64_t>(i), .state = model_.begin()});
     }
-    return pass(batch);
+    const std::int64_t passes = prefill_passes(prompts, ranks, settings_.prefill_tokens);
+    experts::Matrix last;
+    std::size_t reading = 0;  // which sequence's prompt
+    for (std::int64_t pass = 0; pass < passes; ++pass) {
+      const std::size_t first = reading;
+      const Batch batch = next_of(prompts, reading);
+      const experts::Matrix rows = model_.forward(batch, witness_);
+      if (last.rows() == 0) last = experts::Matrix(std::ssize(live_), rows.cols());
+      std::int64_t end = 0;
+      for (std::size_t i = 0; i < batch.segments.size(); ++i) {
+        end += batch.segments[i].count;
+        std::ranges::copy(rows.row(end - 1),
+                          last.row(static_cast<std::int64_t>(first + i)).begin());
+      }
+    }
+    return choose(last);
   }
 
   /// One token more for every sequence that has not ended.
@@ -79,15 +88,34 @@ class Generation {
       batch.segments.push_back({.sequence = sequence.state, .first = sequence.length, .count = 1});
       ++sequence.length;
     }
-    return pass(batch);
+    return choose(model_.forward(batch, witness_));
   }
 
  private:
-  bool pass(const Batch& batch) {
-    const experts::Matrix rows = model_.forward(batch, witness_);
+  /// What a pass of prefill takes of this rank's prompts, from where the one before ended.
+  /// @param reading  the first sequence with tokens left; moves on behind those that are done
+  Batch next_of(const std::vector<TokenIds>& prompts, std::size_t& reading) {
+    Batch batch;
+    while (reading < live_.size() && batch.rows() < settings_.prefill_tokens) {
+      Live& sequence = live_[reading];
+      const TokenIds& ids = prompts[static_cast<std::size_t>(sequence.prompt)];
+      const std::int64_t count =
+          std::min(std::ssize(ids) - sequence.length, settings_.prefill_tokens - batch.rows());
+      const auto from = ids.begin() + sequence.length;
+      batch.ids.insert(batch.ids.end(), from, from + count);
+      batch.segments.push_back(
+          {.sequence = sequence.state, .first = sequence.length, .count = count});
+      sequence.length += count;
+      if (sequence.length == std::ssize(ids)) ++reading;
+    }
+    return batch;
+  }
+
+  /// The next token of every sequence. @param rows  the newest of each, [live_, hidden]
+  bool choose(const experts::Matrix& rows) {
     std::vector<NewToken> mine;
     together(group_, [&] {
-      const experts::Matrix logits = model_.logits(last_rows(batch, rows).view());
+      const experts::Matrix logits = model_.logits(rows.view());
       for (std::size_t i = 0; i < live_.size(); ++i) {
         Live& sequence = live_[i];
         sequence.last = sample(logits.row(static_cast<std::int64_t>(i)), settings_.sampler,

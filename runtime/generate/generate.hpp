@@ -16,7 +16,8 @@ namespace switchyard::runtime {
 using TokenIds = std::vector<std::int64_t>;
 
 struct GenerateSettings {
-  std::int64_t max_new_tokens = 64;  ///< at most, a sequence
+  std::int64_t max_new_tokens = 64;    ///< at most, a sequence
+  std::int64_t prefill_tokens = 2048;  ///< of prompts that a rank takes through the model at once
   SamplerSettings sampler;
   TokenIds eos;  ///< a sequence ends with any of these
 };

@@ -48,6 +48,7 @@ class Fake final : public LanguageModel {
   void end(std::int64_t sequence) override { ASSERT_EQ(histories_.erase(sequence), 1U); }
   [[nodiscard]] experts::Matrix forward(const Batch& batch, Witness* /*witness*/) override {
     comm::barrier(group_);
+    most_rows_ = std::max(most_rows_, batch.rows());
     experts::Matrix rows(batch.rows(), 2);
     std::int64_t row = 0;
     for (const Segment& segment : batch.segments) {
@@ -71,11 +72,13 @@ class Fake final : public LanguageModel {
     return result;
   }
   [[nodiscard]] std::size_t open() const { return histories_.size(); }
+  [[nodiscard]] std::int64_t most_rows() const { return most_rows_; }
 
  private:
   comm::Group& group_;
   std::map<std::int64_t, TokenIds> histories_;
   std::int64_t next_ = 0;
+  std::int64_t most_rows_ = 0;
 };
 
 const std::vector<TokenIds> kPrompts{{1, 2, 3}, {4}, {5, 6, 7, 8, 9, 10, 11}, {36, 0}};
@@ -111,6 +114,8 @@ Generated over(int ranks, const GenerateSettings& settings,
     auto& mine = results[static_cast<std::size_t>(group.rank())];
     mine = generate(group, model, kPrompts, settings, sink);
     EXPECT_EQ(model.open(), 0U) << "a sequence that has ended keeps no state";
+    const auto sequences = std::ssize(kPrompts);  // a step of decode has a row of each
+    EXPECT_LE(model.most_rows(), std::max(settings.prefill_tokens, sequences));
   });
   for (const Generated& other : results) {
     for (std::size_t p = 0; p < kPrompts.size(); ++p) {
@@ -119,6 +124,22 @@ Generated over(int ranks, const GenerateSettings& settings,
     }
   }
   return results[0];
+}
+
+TEST(Generate, TakesPromptsInPartsOfAnyLength) {
+  GenerateSettings settings;
+  settings.max_new_tokens = 4;
+  const auto want = plainly(settings);
+  for (const std::int64_t tokens : {1, 2, 3, 5, 6, 7, 13, 100}) {
+    settings.prefill_tokens = tokens;
+    for (const int ranks : {1, 2, 3, 5}) {
+      const Generated got = over(ranks, settings);
+      for (std::size_t p = 0; p < kPrompts.size(); ++p) {
+        EXPECT_EQ(got.continuations[p].ids, want[p].ids)
+            << tokens << " at once, " << ranks << " ranks";
+      }
+    }
+  }
 }
 
 TEST(Generate, GivesAtAnyNumberOfRanksWhatAPlainLoopGives) {
