@@ -73,6 +73,17 @@ class SyntheticSource final : public WeightSource {
   [[nodiscard]] std::vector<float> output_bias() override;
 
  private:
+  /// The memory of a network that nobody looks at any more: new pages cost as much as the numbers
+  /// in them. Networks may be asked for, and let go, on several threads.
+  class Spare : public std::enable_shared_from_this<Spare> {
+   public:
+    [[nodiscard]] std::shared_ptr<AlignedBuffer> take(std::size_t bytes);
+
+   private:
+    std::mutex lock_;
+    std::unique_ptr<AlignedBuffer> buffer_;
+  };
+
   [[nodiscard]] ExpertTensors network(const ExpertSpec& spec, std::int64_t id);
   BlockSpec spec_;
   std::uint64_t seed_;
@@ -80,8 +91,7 @@ class SyntheticSource final : public WeightSource {
   bool router_bias_;
   bool selection_bias_;
   std::shared_ptr<std::vector<float>> shared_gate_;
-  std::mutex lock_;                       ///< experts may be asked for from several threads
-  std::shared_ptr<AlignedBuffer> spare_;  ///< of the network that was made last
+  std::shared_ptr<Spare> spare_ = std::make_shared<Spare>();
 };
 
 /// Loads for experiments: k distinct experts a token, drawn one after the other without

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <atomic>
 #include <cmath>
 #include <utility>
 
@@ -69,18 +68,25 @@ RouterTensors SyntheticSource::router() {
   return tensors;
 }
 
+std::shared_ptr<AlignedBuffer> SyntheticSource::Spare::take(std::size_t bytes) {
+  std::unique_ptr<AlignedBuffer> memory;
+  {
+    const std::scoped_lock lock(lock_);
+    if (buffer_ && buffer_->size() >= bytes) memory = std::move(buffer_);
+  }
+  if (!memory) memory = std::make_unique<AlignedBuffer>(bytes);
+  return {memory.release(), [spare = shared_from_this()](AlignedBuffer* used) {
+            std::unique_ptr<AlignedBuffer> back(used);
+            const std::scoped_lock lock(spare->lock_);
+            spare->buffer_.swap(back);
+          }};
+}
+
 ExpertTensors SyntheticSource::network(const ExpertSpec& spec, std::int64_t id) {
   const std::int64_t size = spec.hidden * spec.width;
   const std::int64_t matrices = spec.unit == Unit::kPlain ? 2 : spec.unit == Unit::kGated ? 3 : 4;
   const auto bytes = static_cast<std::size_t>(matrices * size) * sizeof(float);
-  // New pages cost as much as the numbers in them, so memory that nobody looks at is used again.
-  const auto memory = [&] {
-    const std::scoped_lock lock(lock_);
-    const bool free = spare_ && spare_.use_count() == 1 && spare_->size() >= bytes;
-    std::atomic_thread_fence(std::memory_order_acquire);  // who had it last has read it
-    if (!free) spare_ = std::make_shared<AlignedBuffer>(bytes);
-    return spare_;
-  }();
+  const auto memory = spare_->take(bytes);
   auto* values = memory->as<float>();
   const auto matrix = [&](Stream stream, std::int64_t out, std::int64_t in) {
     const WeightView view = make_matrix(seed_, layer_, id, stream, out, in, values);
