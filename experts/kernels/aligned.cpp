@@ -2,6 +2,7 @@
 #include "experts/kernels/aligned.hpp"
 
 #include <cstdlib>
+#include <malloc.h>
 #include <new>
 #include <sys/mman.h>
 #include <utility>
@@ -18,7 +19,7 @@ AlignedBuffer::AlignedBuffer(std::size_t bytes) : size_(bytes) {
   const std::size_t alignment = large ? kHugePage : kCacheLine;
   if (bytes > SIZE_MAX - alignment) throw std::bad_alloc();
   const std::size_t rounded = (bytes + kCacheLine - 1) / kCacheLine * kCacheLine;
-  data_ = std::aligned_alloc(alignment, rounded);
+  data_ = ::memalign(alignment, rounded);  // unlike aligned_alloc, of sizes that are no multiple
   if (data_ == nullptr) throw std::bad_alloc();
   // A hint: without huge pages everything works, a tenth to a third slower. What fills none to its
   // end gets small ones, or the rest of a huge one would be taken for nothing.

@@ -97,6 +97,12 @@ void* __wrap_aligned_alloc(std::size_t align, std::size_t bytes) {
   all.count(all.allocations);
   return __real_aligned_alloc(align, bytes);
 }
+void* __real_memalign(std::size_t align, std::size_t bytes);
+void* __wrap_memalign(std::size_t align, std::size_t bytes) {
+  auto& all = switchyard::tests::counters();
+  all.count(all.allocations);
+  return __real_memalign(align, bytes);
+}
 // google::protobuf::MessageLite: bool ParseFromArray(const void*, int).
 bool __real__ZN6google8protobuf11MessageLite14ParseFromArrayEPKvi(void* self, const void* data,
                                                                   int size);

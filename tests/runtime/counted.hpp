@@ -14,7 +14,7 @@ namespace switchyard::tests {
 /// What was counted while `on`, over all threads of this process.
 struct Counters {
   std::atomic<bool> on = false;
-  std::atomic<std::int64_t> allocations = 0;  ///< operator new, aligned_alloc
+  std::atomic<std::int64_t> allocations = 0;  ///< operator new, aligned_alloc, memalign
   std::atomic<std::int64_t> locks = 0;        ///< pthread_mutex_lock
   std::atomic<std::int64_t> protobufs = 0;    ///< MessageLite::ParseFromArray
 

@@ -36,14 +36,23 @@ std::int64_t size_of(void* memory) {
   return static_cast<std::int64_t>(::malloc_usable_size(memory));
 }
 
-/// What came from aligned_alloc, by the bytes that were asked for: it maps more for the alignment,
-/// and nobody touches that.
+/// What came from aligned_alloc or memalign, by the bytes that were asked for: it maps more for the
+/// alignment, and nobody touches that.
 struct Aligned {
   void* memory = nullptr;
   std::int64_t bytes = 0;
 };
 std::mutex aligned_lock;
 std::array<Aligned, 4096> aligned_blocks{};
+
+void* remember(void* memory, std::size_t bytes) {
+  if (memory == nullptr) return nullptr;
+  const std::scoped_lock lock(aligned_lock);
+  *std::ranges::find(aligned_blocks, nullptr, &Aligned::memory) = {
+      memory, static_cast<std::int64_t>(bytes)};
+  add(static_cast<std::int64_t>(bytes));
+  return memory;
+}
 
 void* allocate(std::size_t bytes, std::size_t align) {
   void* memory = nullptr;
@@ -61,13 +70,11 @@ extern "C" {
 void* __real_aligned_alloc(std::size_t align, std::size_t bytes);
 void __real_free(void* memory);
 void* __wrap_aligned_alloc(std::size_t align, std::size_t bytes) {
-  void* const memory = __real_aligned_alloc(align, bytes);
-  if (memory == nullptr) return nullptr;
-  const std::scoped_lock lock(aligned_lock);
-  *std::ranges::find(aligned_blocks, nullptr, &Aligned::memory) = {
-      memory, static_cast<std::int64_t>(bytes)};
-  add(static_cast<std::int64_t>(bytes));
-  return memory;
+  return remember(__real_aligned_alloc(align, bytes), bytes);
+}
+void* __real_memalign(std::size_t align, std::size_t bytes);
+void* __wrap_memalign(std::size_t align, std::size_t bytes) {
+  return remember(__real_memalign(align, bytes), bytes);
 }
 void __wrap_free(void* memory) {
   if (memory != nullptr) {
