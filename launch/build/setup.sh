@@ -63,7 +63,7 @@ quietly() {
 
 # configure_preset NAME: into build/NAME, with ccache if there is one.
 configure_preset() {
-  local cache=()
+  local cache=(-UCMAKE_CXX_COMPILER_LAUNCHER) # one that went since
   command -v ccache >/dev/null && cache=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
   quietly "configure-$1" cmake --preset "$1" "${cache[@]}"
 }
