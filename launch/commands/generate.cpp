@@ -8,6 +8,7 @@
 #include "launch/commands/all.hpp"
 #include "launch/commands/whole_model.hpp"
 #include "runtime/generate/prompts.hpp"
+#include "runtime/model/model.pb.h"
 #include "runtime/status.hpp"
 
 namespace switchyard::launch {
@@ -98,17 +99,20 @@ class Shown {
   std::vector<std::string> texts_;
 };
 
-/// Of rank 0, which has the first prompt of every round.
+/// What the ranks are asked for at most, each figure by itself.
 runtime::ModelUse use_of(const std::vector<runtime::TokenIds>& prompts,
                          const runtime::GenerateSettings& settings, int ranks) {
-  runtime::ModelUse use{.sequences = 0};
-  for (std::size_t i = 0; i < prompts.size(); i += static_cast<std::size_t>(ranks)) {
+  runtime::ModelUse most{.sequences = 0};
+  std::vector<std::int64_t> tokens(static_cast<std::size_t>(ranks), 0);
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
     const auto length = static_cast<std::int64_t>(prompts[i].size());
-    ++use.sequences;
-    use.context = std::max(use.context, length + settings.max_new_tokens);
-    use.tokens += length;
+    std::int64_t& of_rank = tokens[i % tokens.size()];
+    of_rank = std::min(of_rank + length, settings.prefill_tokens);
+    most.tokens = std::max(most.tokens, of_rank);
+    most.context = std::max(most.context, length + settings.max_new_tokens);
+    most.sequences = static_cast<std::int64_t>(i / tokens.size()) + 1;
   }
-  return use;
+  return most;
 }
 
 double per_second(std::int64_t tokens, double seconds) {
@@ -180,17 +184,19 @@ int run(Context& context) {
   if (context.first() && prompts.text && prompts.text->eos) eos.push_back(*prompts.text->eos);
   eos = runtime::shared(group, {eos}).front();
 
-  WholeModel whole(
-      context, [&](const runtime::Model&) { return use_of(prompts.ids, settings, group.size()); });
-  runtime::together(group, [&] {
+  WholeModel whole(context, [&](const runtime::Model& model) {
     if (context.options.has("prompt-tokens")) {
       prompts.ids = runtime::drawn_prompts(
           runtime::ids_from(context.options.text("prompt-tokens"), "--prompt-tokens"),
-          whole.model->vocabulary(), settings.sampler.seed);
+          model.message().vocab_size(), settings.sampler.seed);
     }
+    runtime::validate(prompts.ids, settings, model.message().vocab_size(),
+                      runtime::max_context_of(model));
+    return use_of(prompts.ids, settings, group.size());
+  });
+  runtime::together(group, [&] {
     settings.eos = ends_of(whole, context.options);
     if (settings.eos.empty()) settings.eos = eos;
-    runtime::validate(prompts.ids, settings, whole.model->vocabulary(), whole.model->max_context());
   });
 
   std::optional<Shown> shown;

@@ -19,22 +19,23 @@
 
 namespace switchyard::launch {
 namespace {
-/// The model that options name, without its weights.
-runtime::Model model_of(const Options& options) {
+/// Whether weights are made up. @throws std::invalid_argument  neither or both, or more than fits
+bool is_synthetic(const Options& options) {
   const bool synthetic = options.has("model");
   if (synthetic == options.has("checkpoint")) {
     throw std::invalid_argument(synthetic ? "--model: got it and --checkpoint, want one"
                                           : "--checkpoint: got none, want a folder with a released "
                                             "model, or --model for synthetic weights");
   }
-  if (!synthetic) {
-    for (const char* name : {"set", "layers"}) {
-      if (!options.has(name)) continue;
-      throw std::invalid_argument("--" + std::string(name) +
-                                  ": got it with --checkpoint, want it with --model only");
-    }
-    return runtime::Checkpoint(options.text("checkpoint")).model();
+  for (const char* name : {"set", "layers"}) {
+    if (synthetic || !options.has(name)) continue;
+    throw std::invalid_argument("--" + std::string(name) +
+                                ": got it with --checkpoint, want it with --model only");
   }
+  return synthetic;
+}
+
+runtime::Model synthetic_model(const Options& options) {
   runtime::Model model = runtime::Model::from_name_or_file(options.text("model"));
   for (const std::string& assignment : options.list("set")) model.set(assignment);
   if (options.has("layers")) model = model.first_layers(options.integer("layers"));
@@ -52,7 +53,6 @@ experts::DType stored_type(const Options& options,
 std::optional<runtime::Checkpoint> open_checkpoint(Context& context) {
   std::optional<runtime::Checkpoint> checkpoint;
   runtime::together(context.group(), [&] {
-    static_cast<void>(model_of(context.options));
     if (context.options.has("checkpoint")) checkpoint.emplace(context.options.text("checkpoint"));
   });
   return checkpoint;
@@ -83,12 +83,16 @@ std::vector<Option> whole_model_options() {
 }
 
 std::vector<comm::Field> prepare_whole_model(const Options& options) {
-  return {{"model digest", runtime::sha256(model_of(options).text()).substr(0, 16)}};
+  const runtime::Model model = is_synthetic(options)
+                                   ? synthetic_model(options)
+                                   : runtime::Checkpoint(options.text("checkpoint")).model();
+  return {{"model digest", runtime::sha256(model.text()).substr(0, 16)}};
 }
 
 WholeModel::WholeModel(Context& context,
                        const std::function<runtime::ModelUse(const runtime::Model&)>& use)
-    : checkpoint(open_checkpoint(context)), of(model_of(context.options)) {
+    : checkpoint(open_checkpoint(context)),
+      of(checkpoint ? checkpoint->model() : synthetic_model(context.options)) {
   runtime::TransformerOptions settings;
   runtime::together(context.group(), [&] {
     settings.layer = layer_settings(context.options);
@@ -97,7 +101,8 @@ WholeModel::WholeModel(Context& context,
   });
   settings.placement = context.options.text("placement");
   settings.layer.pack_cache = pack_cache_of(context);
-  runtime::ModelUse of_rank = use(of);
+  runtime::ModelUse of_rank;
+  runtime::together(context.group(), [&] { of_rank = use(of); });
   of_rank.made_up = !checkpoint;
   const runtime::Packing packing = settle_packing(context, of, of_rank, settings.layer);
   if (context.first() && packing.as_needed) context.reporter.warning(runtime::describe(packing));

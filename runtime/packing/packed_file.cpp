@@ -143,10 +143,9 @@ std::optional<MappedBlock> open_packed(const std::filesystem::path& file, const 
   const auto size = static_cast<std::size_t>(label.bytes);
   require_equal<std::uint64_t>(file, "length", bytes.size(), first + size);
   const std::size_t piece = header.piece_bytes();
-  const std::size_t pieces = piece == 0 ? 0 : (size + piece - 1) / piece;
+  if (piece == 0) refuse(file, "pieces of 0 bytes");
   require_equal<std::uint64_t>(file, "checksums", static_cast<std::uint64_t>(header.crc32c_size()),
-                               piece == 0 ? 1 : pieces);
-  if (pieces == 0) refuse(file, "pieces of 0 bytes");
+                               (size + piece - 1) / piece);
   if (whole) check_pieces(file, header, bytes.subspan(first));
   mapped->first_ = first;
   return mapped;

@@ -50,9 +50,10 @@ std::string smaller_type(const PackRequest& request) {
   return words;
 }
 
-/// The fewest such nodes that fit: "4 nodes with as many ranks each".
+/// The fewest nodes that fit, with as many ranks each: "4 times the nodes".
 std::string more_nodes(const PackRequest& request) {
-  for (const int nodes : {2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64}) {
+  constexpr int kMost = 64;
+  for (int nodes = 2; nodes <= kMost; ++nodes) {
     const RankMemory need = request.need(request.stored, nodes * request.ranks);
     if (fits(request, need)) return std::to_string(nodes) + " times the nodes";
   }

@@ -15,7 +15,7 @@ namespace switchyard::runtime {
 struct ModelUse {
   std::int64_t sequences = 1;  ///< that are remembered at once
   std::int64_t context = 0;    ///< tokens of each
-  std::int64_t tokens = 0;     ///< of its own in the largest step
+  std::int64_t tokens = 0;     ///< of its own in the largest pass
   bool made_up = false;        ///< weights are synthetic: there is no file to map
 };
 

@@ -146,6 +146,12 @@ const std::vector<BadInput>& bad_inputs() {
          return small("generate", "olmoe", "1", {"--prompt-tokens", "9999999999"});
        },
        2, "--prompt-tokens: got more than 2^26 together"},
+      {"PromptTokensBeyondMemory",
+       [] {
+         return small("generate", "olmoe", "1",
+                      {"--prompt-tokens", "3,4000", "--memory-per-rank", "0.003"});
+       },
+       2, "memory: rank 0 needs"},
       {"PromptOfNoTokens",
        [] {
          return small("generate", "olmoe", "1", {"--prompt-tokens", "3,0"});
