@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "comm/collective.hpp"
+#include "comm/round_up.hpp"
 #include "comm/words.hpp"
 
 namespace switchyard::comm {
@@ -17,10 +18,6 @@ constexpr std::int64_t kCapacity = std::int64_t{64} << 30;
 constexpr std::int64_t kFlagBytes = 128;
 constexpr std::int64_t kMarks = 4;
 constexpr std::int64_t kCacheLineBytes = 64;
-
-std::int64_t round_up(std::int64_t bytes, std::int64_t to) {
-  return (bytes + to - 1) / to * to;
-}
 }  // namespace
 
 CrossBoard::CrossBoard(Group& group)

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "comm/error.hpp"
+#include "comm/round_up.hpp"
 
 namespace switchyard::comm {
 namespace {
@@ -16,10 +17,6 @@ namespace {
 constexpr std::int64_t kCapacity = std::int64_t{64} << 30;
 constexpr std::int64_t kLine = 64;
 constexpr std::int64_t kPage = 4096;
-
-std::int64_t round_up(std::int64_t bytes, std::int64_t to) {
-  return (bytes + to - 1) / to * to;
-}
 
 std::int64_t rows_to_lend(const Offer& offer) {
   const auto last = std::max_element(offer.rows.begin(), offer.rows.end());

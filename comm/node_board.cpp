@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "comm/collective.hpp"
+#include "comm/round_up.hpp"
 #include "comm/words.hpp"
 
 namespace switchyard::comm {
@@ -18,10 +19,6 @@ constexpr std::int64_t kWordBits = 64;
 /// looks anyway.
 constexpr std::int64_t kPairOfLines = 128;
 constexpr std::int64_t kWord = 8;
-
-std::int64_t round_up(std::int64_t bytes, std::int64_t to) {
-  return (bytes + to - 1) / to * to;
-}
 }  // namespace
 
 NodeBoard::NodeBoard(Group& group, std::int64_t capacity)

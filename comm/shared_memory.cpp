@@ -17,6 +17,7 @@
 
 #include "comm/collective.hpp"
 #include "comm/group.hpp"
+#include "comm/round_up.hpp"
 
 namespace switchyard::comm {
 namespace {
@@ -25,10 +26,6 @@ constexpr std::int64_t kHugePage = std::int64_t{2} << 20;
 constexpr std::uintptr_t kFirstPlace = 0x2000'0000'0000;
 constexpr int kPlaces = 4096;
 constexpr int kAttempts = 16;
-
-std::int64_t round_up(std::int64_t bytes, std::int64_t to) {
-  return (bytes + to - 1) / to * to;
-}
 
 /// A range of addresses of this process; unmapped at the end.
 class Range {
