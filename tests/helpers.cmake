@@ -18,9 +18,13 @@ function(switchyard_add_test subject)
     set(library switchyard_${CMAKE_MATCH_1})  # sees what its folder sees, and builds no more
   endif()
   target_link_libraries(${target} PRIVATE switchyard_options ${library} GTest::gmock ${arg_LIBS})
-  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)  # what is tested keeps its -O3
+  set(level 0)
+  if(subject MATCHES "^experts/")
+    set(level 1)
+  endif()
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O${level}>)
   if(NOT CMAKE_CXX_COMPILER_LAUNCHER)
-    target_precompile_headers(${target} REUSE_FROM switchyard_test_headers)
+    target_precompile_headers(${target} REUSE_FROM switchyard_test_headers_O${level})
     switchyard_quiet_headers(${target})
   endif()
   target_compile_definitions(${target} PRIVATE
