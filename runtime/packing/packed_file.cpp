@@ -16,7 +16,6 @@
 
 #include "comm/crc32c.hpp"
 #include "experts/ffn.hpp"
-#include "runtime/packing/checksum.hpp"
 #include "runtime/packing/pack_cache.pb.h"
 #include "runtime/report/whole_file.hpp"
 
@@ -105,7 +104,7 @@ std::string raw(const std::string& hex) {
 
 void check_pieces(const std::filesystem::path& file, const packing::v1::Header& header,
                   std::span<const std::byte> block) {
-  const auto sums = crc32c_of_pieces(block, header.piece_bytes());
+  const auto sums = comm::crc32c_of_pieces(block, header.piece_bytes());
   for (std::size_t i = 0; i < sums.size(); ++i) {
     if (sums[i] == header.crc32c(static_cast<int>(i))) continue;
     refuse(file, "bytes " + std::to_string(i * header.piece_bytes()) +
@@ -160,7 +159,7 @@ void write_packed(const std::filesystem::path& file, const PackedLabel& label,
   header.set_key(raw(label.key));
   header.set_block_bytes(block.size());
   header.set_piece_bytes(kPiece);
-  for (const std::uint32_t sum : crc32c_of_pieces(block, kPiece)) header.add_crc32c(sum);
+  for (const std::uint32_t sum : comm::crc32c_of_pieces(block, kPiece)) header.add_crc32c(sum);
   const std::string text = header.SerializeAsString();
 
   std::string front(kMagic);

@@ -8,7 +8,6 @@
 #include <gtest/gtest.h>
 #include <string>
 
-#include "comm/crc32c.hpp"
 #include "comm/error.hpp"
 
 namespace switchyard::comm {
@@ -48,15 +47,6 @@ ExpectedFrame expected() {
           .to = 3,
           .sequence = 5,
           .row_bytes = 8192};
-}
-
-TEST(Crc32c, GivesTheCheckValueAndTheVectorsOfRfc3720) {
-  const std::string digits = "123456789";
-  EXPECT_EQ(crc32c(std::as_bytes(std::span(digits))), 0xE3069283U);
-  EXPECT_EQ(crc32c(std::array<std::byte, 32>{}), 0x8A9136AAU);
-  std::array<std::byte, 32> ones{};
-  ones.fill(std::byte{0xFF});
-  EXPECT_EQ(crc32c(ones), 0x62A8AB43U);
 }
 
 TEST(Frame, HeaderHasTheBytesOfTheWalk) {

@@ -15,7 +15,6 @@
 #include "experts/ffn.hpp"
 #include "experts/synthetic.hpp"
 #include "runtime/model/checkpoint.hpp"
-#include "runtime/packing/checksum.hpp"
 #include "runtime/packing/pack_cache.pb.h"
 #include "tests/runtime/layout_block.hpp"
 
@@ -31,23 +30,6 @@ namespace fs = std::filesystem;
 
 std::string text_of(const std::byte* data, std::size_t size) {
   return {reinterpret_cast<const char*>(data), size};
-}
-
-TEST(Checksum, IsThatOfFramesWhateverThePieces) {
-  std::vector<std::byte> bytes(1000);
-  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * i + i / 7);
-  for (const std::size_t size : {0U, 1U, 7U, 8U, 63U, 64U, 999U, 1000U}) {
-    for (const std::size_t piece : {1U, 5U, 8U, 64U, 100U, 250U, 1000U, 4096U}) {
-      const auto part = std::span(bytes).first(size);
-      const auto sums = crc32c_of_pieces(part, piece);
-      ASSERT_EQ(sums.size(), (size + piece - 1) / piece);
-      for (std::size_t i = 0; i < sums.size(); ++i) {
-        const std::size_t first = i * piece;
-        EXPECT_EQ(sums[i], comm::crc32c(part.subspan(first, std::min(piece, size - first))))
-            << size << " bytes, piece " << i << " of " << piece;
-      }
-    }
-  }
 }
 
 /// A cache with one expert in it.

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/checkpoint/verify.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "runtime/checkpoint/block_reader.hpp"
+#include "runtime/checkpoint/opening.hpp"
+#include "runtime/checkpoint/shard.hpp"
+#include "runtime/checkpoint/stored.hpp"
+
+namespace switchyard::runtime {
+namespace {
+/// Which part of a shard a message is about: check_shard_file() says "WHERE: header: ...".
+std::string part_of(const std::string& words) {
+  for (const char* const part : {"header", "index", "trailer"}) {
+    if (words.find(std::string(": ") + part + ":") != std::string::npos) return part;
+  }
+  return "file";
+}
+
+std::int64_t offset_of(const std::string& part, const ShardInfo& shard) {
+  if (part == "trailer") return shard.size - kShardTrailerBytes;
+  if (part == "index") return shard.size - kShardTrailerBytes - shard.index_bytes;
+  return 0;
+}
+
+/// Reads all blocks of a shard. @return  tensors that have a bad one
+void check_blocks(BlockReader& reader, const Manifest& manifest, std::size_t shard,
+                  std::vector<std::byte>& room, StepVerdict& verdict,
+                  std::set<std::size_t>& bad_tensors,
+                  const std::function<void(std::int64_t)>& progress) {
+  const std::int64_t most = StoredCheckpoint::kReadBytes / kCheckpointBlock;
+  for (const PieceInfo& piece : manifest.shards[shard].pieces) {
+    const std::int64_t blocks = blocks_of(piece.bytes);
+    for (std::int64_t first = 0; first < blocks; first += most) {
+      const std::int64_t count = std::min(most, blocks - first);
+      for (const BadBlock& bad : reader.bad_blocks(shard, piece, first, count, room)) {
+        bad_tensors.insert(piece.tensor);
+        verdict.findings.push_back({.file = manifest.shards[shard].file,
+                                    .part = "data",
+                                    .offset = bad.file_offset,
+                                    .block = bad.block,
+                                    .tensor = manifest.tensors[piece.tensor].name,
+                                    .words = reader.where(shard) + ": " + bad.words});
+      }
+      verdict.bytes += BlockReader::bytes_of_blocks(piece, first, count);
+      if (progress) progress(verdict.bytes);
+    }
+  }
+}
+}  // namespace
+
+StepVerdict verify_checkpoint(FileSystem& files, const std::string& directory, std::int64_t step,
+                              const std::function<void(std::int64_t)>& progress) {
+  StepVerdict verdict;
+  verdict.step = step;
+  Manifest manifest;
+  try {
+    manifest = read_manifest(files, directory, step);
+  } catch (const std::exception& error) {
+    verdict.findings.push_back({.file = "MANIFEST", .part = "manifest", .words = error.what()});
+    return verdict;
+  }
+  verdict.tensors = static_cast<std::int64_t>(manifest.tensors.size());
+  BlockReader reader(files, directory + "/" + step_name(step), manifest);
+  std::vector<std::byte> room(static_cast<std::size_t>(StoredCheckpoint::kReadBytes));
+  std::set<std::size_t> bad_tensors;
+  for (std::size_t s = 0; s < manifest.shards.size(); ++s) {
+    const ShardInfo& shard = manifest.shards[s];
+    try {
+      check_shard_file(files, directory, manifest, s);
+    } catch (const std::exception& error) {
+      const std::string part = part_of(error.what());
+      verdict.findings.push_back({.file = shard.file,
+                                  .part = part,
+                                  .offset = offset_of(part, shard),
+                                  .words = error.what()});
+    }
+    try {
+      check_blocks(reader, manifest, s, room, verdict, bad_tensors, progress);
+    } catch (const std::exception& error) {  // it cannot be opened or read
+      for (const PieceInfo& piece : shard.pieces) bad_tensors.insert(piece.tensor);
+      verdict.findings.push_back({.file = shard.file, .part = "file", .words = error.what()});
+    }
+  }
+  verdict.good_tensors = verdict.tensors - static_cast<std::int64_t>(bad_tensors.size());
+  return verdict;
+}
+
+std::vector<StepVerdict> verify_checkpoints(FileSystem& files, const std::string& directory,
+                                            const std::function<void(std::int64_t)>& progress) {
+  std::vector<StepVerdict> verdicts;
+  std::int64_t before = 0;
+  for (const std::int64_t step : saved_steps(files, directory)) {
+    const auto from_here = [&](std::int64_t bytes) {
+      if (progress) progress(before + bytes);
+    };
+    verdicts.push_back(verify_checkpoint(files, directory, step, from_here));
+    before += verdicts.back().bytes;
+  }
+  return verdicts;
+}
+}  // namespace switchyard::runtime
