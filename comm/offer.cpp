@@ -78,7 +78,7 @@ void require_offer(const Offer& offer, int ranks, int stages) {
       refuse("results has " + std::to_string(count) + ", want 0 to 2147483647");
     }
   }
-  if (stages > 1 && !(offer.stage_rows.empty() && offer.stage_results.empty())) {
+  if (!(offer.stage_rows.empty() && offer.stage_results.empty())) {
     require_stages("stage_rows", offer.stage_rows, ranks, stages,
                    [&](int r) { return count_of(offer.row_offsets, r); });
     require_stages("stage_results", offer.stage_results, ranks, stages,

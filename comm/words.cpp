@@ -8,7 +8,8 @@ namespace switchyard::comm {
 std::string rank_names(std::vector<int> ranks) {
   constexpr std::size_t kNamed = 4;
   std::ranges::sort(ranks);
-  ranks.erase(std::ranges::unique(ranks).begin(), ranks.end());
+  ranks.erase(std::unique(ranks.begin(), ranks.end()),
+              ranks.end());  // clang 14 has no ranges of it
   if (ranks.empty()) return "no rank";
   if (ranks.size() == 1) return "rank " + std::to_string(ranks[0]);
   const bool all = ranks.size() <= kNamed;
