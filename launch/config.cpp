@@ -70,7 +70,9 @@ std::string with_nearest(const std::string& words) {
 std::vector<ConfigEntry> read_config_file(const std::filesystem::path& file) {
   config::v1::Config config;
   try {
-    runtime::parse_text(runtime::read_text(file), file.string(), config);
+    const std::string text = runtime::read_text(file);
+    if (text.empty()) throw std::invalid_argument(file.string() + ": empty, want a setting");
+    runtime::parse_text(text, file.string(), config);
   } catch (const std::invalid_argument& error) {
     throw std::invalid_argument(with_nearest(error.what()));
   }

@@ -15,7 +15,8 @@ struct ConfigEntry {
   std::vector<std::string> values;  ///< one, or the entries of a repeated field
 };
 
-/// @throws std::invalid_argument  "run.textproto:3:7: no field tokns, nearest is tokens"
+/// @throws std::invalid_argument  "run.textproto:3:7: no field tokns, nearest is tokens"; an empty
+/// file
 /// @throws std::system_error      the file cannot be read; names it
 [[nodiscard]] std::vector<ConfigEntry> read_config_file(const std::filesystem::path& file);
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/text_proto.hpp"
 
+#include <array>
 #include <cerrno>
 #include <fstream>
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/message.h>
 #include <google/protobuf/text_format.h>
-#include <sstream>
 #include <stdexcept>
 #include <system_error>
 
@@ -37,10 +37,13 @@ std::string read_text(const std::filesystem::path& file) {
   }
   std::ifstream stream(file, std::ios::binary);
   if (!stream) throw std::system_error(errno, std::generic_category(), file.string());
-  std::ostringstream text;
-  text << stream.rdbuf();
+  std::string text;
+  std::array<char, 4096> piece{};
+  while (stream.read(piece.data(), piece.size()) || stream.gcount() > 0) {
+    text.append(piece.data(), static_cast<std::size_t>(stream.gcount()));
+  }
   if (stream.bad()) throw std::system_error(EIO, std::generic_category(), file.string());
-  return text.str();
+  return text;
 }
 
 void parse_text(std::string_view text, const std::string& where,
