@@ -172,7 +172,8 @@ void commit_stage(FileSystem& files, const std::string& directory, const std::st
     throw std::invalid_argument("checkpoint: " + to + " exists, is good, and is of another run");
   }
   const std::string trash = trash_name(manifest.info.step);
-  const int code = files.exchange(from, to);
+  int code = files.exchange(from, to);
+  while (code == -EINTR) code = files.exchange(from, to);
   if (code == -EINVAL || code == -ENOSYS) {
     rename_path(files, to, path_of(directory, trash));
     rename_path(files, from, to);

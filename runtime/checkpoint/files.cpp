@@ -101,6 +101,17 @@ std::vector<std::string> list_folder(FileSystem& files, const std::string& path)
   return names;
 }
 
+void make_folder(FileSystem& files, const std::string& path) {
+  const int code = repeat([&] { return files.make_directory(path); });
+  if (code < 0) fail_file(-code, "make", path);
+}
+
+std::int64_t room_in(FileSystem& files, const std::string& path) {
+  const std::int64_t room = repeat([&] { return files.free_bytes(path); });
+  if (room < 0) fail_file(static_cast<int>(-room), "look for room in", path);
+  return room;
+}
+
 void rename_path(FileSystem& files, const std::string& from, const std::string& to) {
   const int code = repeat([&] { return files.rename(from, to); });
   if (code < 0) fail_file(-code, "rename", from);

@@ -48,6 +48,9 @@ void flush_directory(FileSystem& files, const std::string& path);
 /// A folder of files, and itself. @throws std::system_error  something of it could not be removed
 void remove_folder(FileSystem& files, const std::string& path);
 [[nodiscard]] std::vector<std::string> list_folder(FileSystem& files, const std::string& path);
+void make_folder(FileSystem& files, const std::string& path);
+/// Bytes that may still be written there.
+[[nodiscard]] std::int64_t room_in(FileSystem& files, const std::string& path);
 void rename_path(FileSystem& files, const std::string& from, const std::string& to);
 [[nodiscard]] bool exists(FileSystem& files, const std::string& path);
 /// A small file. @throws std::invalid_argument  it has more than `most` bytes, or is no regular

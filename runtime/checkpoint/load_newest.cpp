@@ -61,6 +61,7 @@ std::optional<StoredCheckpoint> load_newest(comm::Group& group, FileSystem& file
     if (note && group.rank() == 0) note("skip " + *damage);
   }
   if (steps.empty()) return std::nullopt;
+  comm::barrier(group);  // rank 0 has said what it skipped before anybody leaves
   throw comm::CollectiveError(0, kUsage,
                               "checkpoint: " + directory + ": " + std::to_string(steps.size()) +
                                   (steps.size() == 1 ? " saved step" : " saved steps") +

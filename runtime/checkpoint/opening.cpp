@@ -2,6 +2,7 @@
 #include "runtime/checkpoint/opening.hpp"
 
 #include <cerrno>
+#include <optional>
 #include <system_error>
 
 #include "comm/crc32c.hpp"
@@ -95,13 +96,22 @@ Manifest read_manifest(FileSystem& files, const std::string& directory, std::int
   return manifest;
 }
 
-void check_shard_file(FileSystem& files, const std::string& directory, const Manifest& manifest,
-                      std::size_t number) {
+std::vector<ShardFlaw> flaws_of_shard(FileSystem& files, const std::string& directory,
+                                      const Manifest& manifest, std::size_t number) {
   const CheckpointInfo& info = manifest.info;
   const ShardInfo& shard = manifest.shards[number];
   const std::string where = step_words(info.step) + ": " + shard.file;
   const std::string path = directory + "/" + step_name(info.step) + "/" + shard.file;
-  or_damaged(where, [&] {
+  std::vector<ShardFlaw> flaws;
+  std::optional<OpenFile> file;
+  const auto try_part = [&](const char* part, std::int64_t offset, const auto& check) {
+    try {
+      or_damaged(where, check);
+    } catch (const DamagedCheckpoint& error) {
+      flaws.push_back({part, offset, error.what()});
+    }
+  };
+  try_part("file", 0, [&] {
     FileStatus status;
     const int code = files.status(path, status);
     if (code < 0) fail_file(-code, "read", path);
@@ -109,8 +119,11 @@ void check_shard_file(FileSystem& files, const std::string& directory, const Man
       throw DamagedCheckpoint(where + ": not a regular file");
     }
     require_same(where, "size", status.size, shard.size);
-    OpenFile file(files, path, FileSystem::Open::kRead);
-    const auto header = read_part(file, 0, kShardHeaderBytes, where);
+    file.emplace(files, path, FileSystem::Open::kRead);
+  });
+  if (!file) return flaws;
+  try_part("header", 0, [&] {
+    const auto header = read_part(*file, 0, kShardHeaderBytes, where);
     check_label(decode_shard_header(header, where),
                 {.step = info.step,
                  .run_id = info.run_id,
@@ -120,17 +133,27 @@ void check_shard_file(FileSystem& files, const std::string& directory, const Man
                 where);
     require_same(where, "header: checksum", u32_at(header, kShardHeaderBytes - 4),
                  shard.header_crc32c);
-    const std::int64_t end = shard.size - kShardTrailerBytes;
+  });
+  const std::int64_t end = shard.size - kShardTrailerBytes;
+  const std::int64_t begin = end - shard.index_bytes;
+  try_part("index", begin, [&] {
+    const auto index = read_part(*file, begin, shard.index_bytes, where);
+    const std::uint32_t sum = comm::crc32c(index);
+    if (sum != shard.index_crc32c) {
+      throw DamagedCheckpoint(where + ": index: checksum " + hex8(sum) + ", want " +
+                              hex8(shard.index_crc32c));
+    }
+    compare_index(decode_shard_index(index, shard.size, where), manifest, shard, where);
+  });
+  try_part("trailer", end, [&] {
     const ShardTrailer trailer =
-        decode_shard_trailer(read_part(file, end, kShardTrailerBytes, where), where);
-    require_same(where, "trailer: index at", trailer.index_offset, end - shard.index_bytes);
+        decode_shard_trailer(read_part(*file, end, kShardTrailerBytes, where), where);
+    require_same(where, "trailer: index at", trailer.index_offset, begin);
     require_same(where, "trailer: index of", trailer.index_bytes, shard.index_bytes);
     require_same(where, "trailer: step", trailer.step, info.step);
     require_same(where, "trailer: checksum of the index", trailer.index_crc32c, shard.index_crc32c);
-    const auto index = read_part(file, end - shard.index_bytes, shard.index_bytes, where);
-    require_same(where, "index: checksum", comm::crc32c(index), shard.index_crc32c);
-    compare_index(decode_shard_index(index, shard.size, where), manifest, shard, where);
   });
+  return flaws;
 }
 
 Manifest read_step(FileSystem& files, const std::string& directory, std::int64_t step, int rank,
@@ -138,7 +161,8 @@ Manifest read_step(FileSystem& files, const std::string& directory, std::int64_t
   Manifest manifest = read_manifest(files, directory, step);
   const auto stride = static_cast<std::size_t>(ranks);
   for (auto s = static_cast<std::size_t>(rank); s < manifest.shards.size(); s += stride) {
-    check_shard_file(files, directory, manifest, s);
+    const auto flaws = flaws_of_shard(files, directory, manifest, s);
+    if (!flaws.empty()) throw DamagedCheckpoint(flaws.front().words);
   }
   return manifest;
 }

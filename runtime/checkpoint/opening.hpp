@@ -4,6 +4,7 @@
 /// The parts of a step that are read before any data: manifest, and the frames of its shards.
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "runtime/checkpoint/file_system.hpp"
 #include "runtime/checkpoint/manifest.hpp"
@@ -13,10 +14,16 @@ namespace switchyard::runtime {
 /// The manifest of a step, and nothing of its shards. @throws as read_step()
 [[nodiscard]] Manifest read_manifest(FileSystem& files, const std::string& directory,
                                      std::int64_t step);
-/// Of one shard: that it is a file of the right size, and of this step; header, index, trailer.
-/// @throws DamagedCheckpoint, std::system_error
-void check_shard_file(FileSystem& files, const std::string& directory, const Manifest& manifest,
-                      std::size_t shard);
+/// Something wrong with a shard, data apart.
+struct ShardFlaw {
+  const char* part = "file";  ///< "file", "header", "index", "trailer"
+  std::int64_t offset = 0;    ///< where that part begins
+  std::string words = {};     ///< "step 1200: shard-00003-of-00008.sy: size 4096, want 81920"
+};
+/// That it is a file of the right size and of this step: header, index and trailer; none: it is.
+/// @throws std::system_error  it cannot be read, and that is no damage: no permission, no handles
+[[nodiscard]] std::vector<ShardFlaw> flaws_of_shard(FileSystem& files, const std::string& directory,
+                                                    const Manifest& manifest, std::size_t shard);
 /// Both, of shards rank, rank + ranks, ...
 /// @throws DamagedCheckpoint      "step 1200: shard-00003-of-00008.sy: size 4096, want 81920"
 /// @throws std::invalid_argument  it needs a newer reader

@@ -22,12 +22,8 @@ struct Said {
 /// Rank 0's part. @return  room in the folder
 std::int64_t make_stage(FileSystem& files, const std::string& directory, const std::string& stage) {
   sweep(files, directory);
-  const std::string path = directory + "/" + stage;
-  const int code = files.make_directory(path);
-  if (code < 0) fail_file(-code, "make", path);
-  const std::int64_t room = files.free_bytes(directory);
-  if (room < 0) fail_file(static_cast<int>(-room), "look for room in", directory);
-  return room;
+  make_folder(files, directory + "/" + stage);
+  return room_in(files, directory);
 }
 
 void check_pieces(std::span<const ShardSource> pieces) {

@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include "comm/buffer.hpp"
 #include "comm/collective.hpp"
 #include "comm/error.hpp"
+#include "experts/kernels/aligned.hpp"
 #include "runtime/checkpoint/phase.hpp"
 #include "runtime/checkpoint/preflight.hpp"
 #include "runtime/checkpoint/save_job.hpp"
@@ -74,6 +74,12 @@ class CheckpointStore::State {
     pause_s_ = seconds_since(begun_);
   }
 
+  void reserve(std::int64_t bytes) {
+    if (job_) throw std::logic_error("checkpoint: memory reserved while a save is under way");
+    constexpr std::int64_t kFilling = 1 << 20;  // of some thousand pieces
+    snapshot_.ensure(static_cast<std::size_t>(bytes + kFilling));
+    std::memset(snapshot_.as<std::byte>(), 0, snapshot_.size());
+  }
   [[nodiscard]] bool saving() const { return job_.has_value() || ended_.has_value(); }
 
   std::optional<SaveResult> poll() {
@@ -124,8 +130,8 @@ class CheckpointStore::State {
       total +=
           static_cast<std::size_t>(filled_bytes(static_cast<std::int64_t>(source.bytes.size())));
     }
-    if (snapshot_.size() < total) snapshot_.resize(total);
-    std::byte* to = snapshot_.data();
+    snapshot_.ensure(total);
+    std::byte* to = snapshot_.as<std::byte>();
     for (ShardSource& source : sources) {
       const std::size_t count = source.bytes.size();
       const auto filled = static_cast<std::size_t>(filled_bytes(static_cast<std::int64_t>(count)));
@@ -220,7 +226,7 @@ class CheckpointStore::State {
   mutable int status_ = 0;           ///< of the last problem
   int failures_ = 0;                 ///< in a row
   std::optional<SaveResult> ended_;  ///< before it began
-  comm::Buffer snapshot_;
+  experts::AlignedBuffer snapshot_;
   std::optional<SaveJob> job_;  ///< last: its thread reads the snapshot
 };
 
@@ -231,6 +237,9 @@ CheckpointStore::~CheckpointStore() = default;
 
 void CheckpointStore::begin(const CheckpointInfo& info, std::span<const SavedPiece> pieces) {
   state_->begin(info, pieces, true);
+}
+void CheckpointStore::reserve(std::int64_t bytes) {
+  state_->reserve(bytes);
 }
 bool CheckpointStore::saving() const {
   return state_->saving();

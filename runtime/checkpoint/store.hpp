@@ -61,6 +61,10 @@ class CheckpointStore {
   CheckpointStore(const CheckpointStore&) = delete;
   CheckpointStore& operator=(const CheckpointStore&) = delete;
 
+  /// Makes and touches the memory of snapshots, so that the first one takes no longer than the
+  /// next.
+  /// @param bytes  that this rank's pieces have together
+  void reserve(std::int64_t bytes);
   /// Starts to save: looks for room, copies the pieces, and returns while a thread writes.
   /// Collective. A save that cannot start has failed like any other: poll() or finish() tells.
   /// @pre !saving()

@@ -11,21 +11,7 @@
 
 namespace switchyard::runtime {
 namespace {
-/// Which part of a shard a message is about: check_shard_file() says "WHERE: header: ...".
-std::string part_of(const std::string& words) {
-  for (const char* const part : {"header", "index", "trailer"}) {
-    if (words.find(std::string(": ") + part + ":") != std::string::npos) return part;
-  }
-  return "file";
-}
-
-std::int64_t offset_of(const std::string& part, const ShardInfo& shard) {
-  if (part == "trailer") return shard.size - kShardTrailerBytes;
-  if (part == "index") return shard.size - kShardTrailerBytes - shard.index_bytes;
-  return 0;
-}
-
-/// Reads all blocks of a shard. @return  tensors that have a bad one
+/// Reads all blocks of a shard; adds tensors that have a bad one.
 void check_blocks(BlockReader& reader, const Manifest& manifest, std::size_t shard,
                   std::vector<std::byte>& room, StepVerdict& verdict,
                   std::set<std::size_t>& bad_tensors,
@@ -69,15 +55,10 @@ StepVerdict verify_checkpoint(FileSystem& files, const std::string& directory, s
   for (std::size_t s = 0; s < manifest.shards.size(); ++s) {
     const ShardInfo& shard = manifest.shards[s];
     try {
-      check_shard_file(files, directory, manifest, s);
-    } catch (const std::exception& error) {
-      const std::string part = part_of(error.what());
-      verdict.findings.push_back({.file = shard.file,
-                                  .part = part,
-                                  .offset = offset_of(part, shard),
-                                  .words = error.what()});
-    }
-    try {
+      for (const ShardFlaw& flaw : flaws_of_shard(files, directory, manifest, s)) {
+        verdict.findings.push_back(
+            {.file = shard.file, .part = flaw.part, .offset = flaw.offset, .words = flaw.words});
+      }
       check_blocks(reader, manifest, s, room, verdict, bad_tensors, progress);
     } catch (const std::exception& error) {  // it cannot be opened or read
       for (const PieceInfo& piece : shard.pieces) bad_tensors.insert(piece.tensor);
