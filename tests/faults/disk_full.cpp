@@ -154,8 +154,13 @@ int main(int argc, char** argv) {
   }
   for (std::int64_t i = 0; i < campaign.cases(); ++i) {
     Random random = campaign.random(i);
-    const std::string wrong = one_case((temporary.path() / "ckpt").string(),
-                                       (temporary.path() / "filler").string(), random);
+    std::string wrong;
+    try {
+      wrong = one_case((temporary.path() / "ckpt").string(), (temporary.path() / "filler").string(),
+                       random);
+    } catch (const std::exception& error) {
+      wrong = error.what();
+    }
     if (!wrong.empty()) campaign.fail(i, wrong);
   }
   return campaign.end(std::to_string(campaign.cases()) + " times full");

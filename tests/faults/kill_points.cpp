@@ -182,11 +182,16 @@ int main(int argc, char** argv) {
     constexpr std::int64_t kBytes = 150'000;
     constexpr std::int64_t kCalls = 70;
     const bool by_byte = draw(random, 0, 1) == 1;
-    const Outcome outcome = run_child(folder, by_byte ? -1 : draw(random, 0, kCalls),
-                                      by_byte ? draw(random, 0, kBytes) : -1);
-    if (outcome.killed) ++killed;
-    told = std::max(told, outcome.told);
-    const std::string words = broken(*files, folder, told);
+    std::string words;
+    try {
+      const Outcome outcome = run_child(folder, by_byte ? -1 : draw(random, 0, kCalls),
+                                        by_byte ? draw(random, 0, kBytes) : -1);
+      if (outcome.killed) ++killed;
+      told = std::max(told, outcome.told);
+      words = broken(*files, folder, told);
+    } catch (const std::exception& error) {
+      words = error.what();
+    }
     if (!words.empty()) campaign.fail(i, words);
   }
   return campaign.end(std::to_string(campaign.cases()) + " runs, " + std::to_string(killed) +
