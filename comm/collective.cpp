@@ -2,6 +2,7 @@
 #include "comm/collective.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 
 #include "comm/error.hpp"
@@ -9,7 +10,8 @@
 
 // Binomial trees with rank 0 at the root: rank r's parent is r without its lowest set bit, and the
 // subtree under r holds the consecutive ranks from r up to r + that bit. All ranks call the same
-// collectives in the same order and messages of a pair keep theirs, so nothing needs a number.
+// collectives in the same order and messages of a pair keep theirs; each sheaf says what it belongs
+// to, so that a rank that is somewhere else is found out and not believed.
 
 namespace switchyard::comm {
 namespace {
@@ -48,19 +50,65 @@ void receive_bytes(Group& group, int from, Channel channel, std::span<std::byte>
   }
 }
 
+/// Which collective a message belongs to: its name, and how many meetings its rank has entered.
+struct Stamp {
+  std::array<char, 16> name{};
+  std::int64_t number = 0;
+};
+
+/// Enters a collective, or does what a fault plan wants instead.
+/// @return  false: this rank is to go on as if there were none
+bool enter(Group& group, std::string_view name) {
+  switch (group.deadline().meet({.what = name})) {
+    case Attendance::kEnter:
+      return true;
+    case Attendance::kSkip:
+      return false;
+    case Attendance::kElsewhere:
+      if (name == "barrier") {
+        static_cast<void>(broadcast(group, {}));
+      } else {
+        barrier(group);
+      }
+      return false;
+  }
+  return true;
+}
+
+Stamp stamp_of(Group& group, std::string_view name) {
+  Stamp stamp{.number = group.deadline().meetings()};
+  name.copy(stamp.name.data(), stamp.name.size() - 1);
+  return stamp;
+}
+
 /// The bytes of consecutive ranks, one after the other.
 struct Sheaf {
+  Stamp stamp;
   std::vector<std::uint64_t> sizes;
   Bytes bytes;
 };
 
+std::string show(const Stamp& stamp) {
+  return std::string(stamp.name.data()) + " (meeting " + std::to_string(stamp.number) + ")";
+}
+
 void send_sheaf(Group& group, int to, Channel channel, const Sheaf& sheaf) {
+  send_bytes(group, to, channel, std::as_bytes(std::span(&sheaf.stamp, 1)));
   send_bytes(group, to, channel, std::as_bytes(std::span(sheaf.sizes)));
   send_bytes(group, to, channel, sheaf.bytes);
 }
 
 /// Appends what `from` has for `ranks` ranks.
+/// @throws ProtocolError  it is in another collective: "rank 1 entered barrier (meeting 7), want
+///         allgather (meeting 8) as this rank"
 void receive_sheaf(Group& group, int from, Channel channel, int ranks, Sheaf& sheaf) {
+  Stamp stamp;
+  receive_bytes(group, from, channel, std::as_writable_bytes(std::span(&stamp, 1)));
+  if (stamp.number != sheaf.stamp.number || stamp.name != sheaf.stamp.name) {
+    stamp.name.back() = '\0';
+    throw ProtocolError("rank " + std::to_string(from) + " entered " + show(stamp) + ", want " +
+                        show(sheaf.stamp) + " as this rank");
+  }
   const std::size_t had = sheaf.sizes.size();
   sheaf.sizes.resize(had + static_cast<std::size_t>(ranks));
   const std::span<std::uint64_t> sizes = std::span(sheaf.sizes).subspan(had);
@@ -73,8 +121,10 @@ void receive_sheaf(Group& group, int from, Channel channel, int ranks, Sheaf& sh
 }
 
 /// On rank 0 everyone's, elsewhere what the subtree had.
-Sheaf gather_sheaf(Group& group, std::span<const std::byte> mine, Channel channel) {
-  Sheaf sheaf{.sizes = {mine.size()}, .bytes = {mine.begin(), mine.end()}};
+Sheaf gather_sheaf(Group& group, std::string_view name, std::span<const std::byte> mine,
+                   Channel channel) {
+  Sheaf sheaf{
+      .stamp = stamp_of(group, name), .sizes = {mine.size()}, .bytes = {mine.begin(), mine.end()}};
   const int rank = group.rank();
   const int size = group.size();
   const int below = lowest_bit(rank, size);
@@ -90,7 +140,7 @@ void spread_sheaf(Group& group, Sheaf& sheaf, int entries, Channel channel) {
   const int rank = group.rank();
   const int below = lowest_bit(rank, group.size());
   if (rank > 0) {
-    sheaf = {};
+    sheaf = {.stamp = sheaf.stamp, .sizes = {}, .bytes = {}};
     receive_sheaf(group, rank - below, channel, entries, sheaf);
   }
   for (int bit = below / 2; bit >= 1; bit /= 2) {  // the largest subtree first: it takes longest
@@ -111,14 +161,19 @@ std::vector<Bytes> untie(const Sheaf& sheaf) {
 }  // namespace
 
 std::vector<Bytes> allgather(Group& group, std::span<const std::byte> mine, Channel channel) {
-  Sheaf sheaf = gather_sheaf(group, mine, channel);
+  if (!enter(group, "allgather")) {
+    return std::vector<Bytes>(static_cast<std::size_t>(group.size()), {mine.begin(), mine.end()});
+  }
+  Sheaf sheaf = gather_sheaf(group, "allgather", mine, channel);
   spread_sheaf(group, sheaf, group.size(), channel);
   return untie(sheaf);
 }
 
 std::vector<Bytes> gather(Group& group, std::span<const std::byte> mine) {
-  const Sheaf sheaf = gather_sheaf(group, mine, kCollectives);
-  if (group.rank() > 0) return std::vector<Bytes>(static_cast<std::size_t>(group.size()));
+  std::vector<Bytes> nothing(static_cast<std::size_t>(group.size()));
+  if (!enter(group, "gather")) return nothing;
+  const Sheaf sheaf = gather_sheaf(group, "gather", mine, kCollectives);
+  if (group.rank() > 0) return nothing;
   return untie(sheaf);
 }
 
@@ -145,14 +200,19 @@ void stream_to_root(Group& group, std::span<const std::byte> mine,
 }
 
 Bytes broadcast(Group& group, std::span<const std::byte> bytes) {
-  Sheaf sheaf;
-  if (group.rank() == 0) sheaf = {.sizes = {bytes.size()}, .bytes = {bytes.begin(), bytes.end()}};
+  if (!enter(group, "broadcast")) return {bytes.begin(), bytes.end()};
+  Sheaf sheaf{.stamp = stamp_of(group, "broadcast"), .sizes = {}, .bytes = {}};
+  if (group.rank() == 0) {
+    sheaf.sizes = {bytes.size()};
+    sheaf.bytes = {bytes.begin(), bytes.end()};
+  }
   spread_sheaf(group, sheaf, 1, kCollectives);
   return std::move(sheaf.bytes);
 }
 
 void barrier(Group& group) {
-  Sheaf sheaf = gather_sheaf(group, {}, kCollectives);
+  if (!enter(group, "barrier")) return;
+  Sheaf sheaf = gather_sheaf(group, "barrier", {}, kCollectives);
   spread_sheaf(group, sheaf, group.size(), kCollectives);
 }
 

@@ -48,6 +48,7 @@ void Courier::open(int step, std::vector<Parcel>& in, const Fill& fill) {
   fill(rank, parcel);
   parcel.head.resize(static_cast<std::size_t>(kFrameHeaderBytes));
   write_header(parcel.header, parcel.head.bytes());
+  group_.deadline().sends(parcel.head.bytes());
   const Extent body = body_extent(parcel.header);
   talk.head_out = post(rank, parcel.head, bytes_extent(kFrameHeaderBytes));
   if (parcel.header.note_bytes > 0) {

@@ -4,10 +4,13 @@
 /// The one way to wait: with a limit, a position to report when it is passed, and a clock that runs
 /// while nobody works.
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 namespace switchyard::comm {
 
@@ -34,6 +37,38 @@ class WaitRecorder {
   virtual void waited(const Position& at, const Awaited& what, Time begin, Time end) noexcept = 0;
 };
 
+/// What all ranks enter in the same order: a collective, or one half of a round of an exchange.
+struct Meeting {
+  std::string_view what;     ///< a literal: "dispatch"
+  std::int64_t channel = 0;  ///< of an exchange, its epoch
+  std::int64_t round = 0;    ///< of an exchange; 0: it has none
+};
+
+/// Whether a rank enters a meeting. All but kEnter is a fault that somebody asked for.
+enum class Attendance { kEnter, kSkip, kElsewhere };
+
+/// Whoever wants to know where a rank is: its heartbeat, a plan of faults. Told by the rank's own
+/// thread and, of waits, by its helpers too.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  /// May throw, and may never return.
+  virtual void moved(const Position& /*to*/) {}
+  /// It is again where it was before it did something else in a wait.
+  virtual void moved_back(const Position& /*to*/) {}
+  /// The last to observe is asked first; who comes after one that says no is not told.
+  virtual Attendance meets(const Position& /*at*/, const Meeting& /*meeting*/) {
+    return Attendance::kEnter;
+  }
+  /// Between two looks of a wait. True: somebody has called a hang, so give up.
+  virtual bool waits(int /*peer*/) noexcept { return false; }
+  virtual void waited() noexcept {}
+  /// The limit has passed; the wait is given up after this.
+  virtual void late() noexcept {}
+  /// A header or line that is about to leave.
+  virtual void sends(const Position& /*at*/, std::span<std::byte> /*frame*/) {}
+};
+
 /// Something to do instead of waiting, in pieces of some hundred microseconds. Called by the
 /// waiting thread; must not wait itself.
 class Spare {
@@ -50,8 +85,19 @@ class Deadline {
 
   explicit Deadline(std::chrono::milliseconds limit) : limit_(limit) {}
 
-  void at(const Position& position) { position_ = position; }
-  void phase(std::string_view name) { position_.phase = name; }
+  void at(const Position& position) {
+    position_ = position;
+    if (!observers_.empty()) tell_moved();
+  }
+  void phase(std::string_view name) {
+    position_.phase = name;
+    if (!observers_.empty()) tell_moved();
+  }
+  /// Back to where the rank was before it did something else in a wait.
+  void back_at(const Position& position) {
+    position_ = position;
+    if (!observers_.empty()) tell_moved_back();
+  }
   [[nodiscard]] const Position& position() const { return position_; }
   [[nodiscard]] std::chrono::milliseconds limit() const { return limit_; }
 
@@ -74,14 +120,36 @@ class Deadline {
         begin = work_instead(begin);
         continue;
       }
-      if (Clock::now() - begin >= limit_) {
+      const bool called = !observers_.empty() && tell_waits(what.peer);
+      if (const auto waited = Clock::now() - begin; called || waited >= limit_) {
+        if (!called) tell_late();
         over(begin, what);
-        blame(whom());
+        blame(whom(), waited);
       }
       std::this_thread::yield();
     }
     over(begin, what);
+    if (!observers_.empty()) tell_waited();
   }
+
+  /// Counts what all ranks enter alike, and asks whether this one does.
+  [[nodiscard]] Attendance meet(const Meeting& meeting) {
+    if (!observers_.empty()) return tell_meets(meeting);
+    ++meetings_;
+    return Attendance::kEnter;
+  }
+  /// How many this rank has entered; equal on all ranks inside one.
+  [[nodiscard]] std::int64_t meetings() const { return meetings_; }
+  /// A frame is about to leave.
+  void sends(std::span<std::byte> frame) {
+    if (!observers_.empty()) tell_sends(frame);
+  }
+
+  /// From now on it is told; after those before it. It must outlive its use here.
+  void observe(Observer* observer) { observers_.push_back(observer); }
+  void forget(Observer* observer) { std::erase(observers_, observer); }
+  /// Those of another deadline are told of this one's waits: for a helper of the rank's thread.
+  void observe_as(const Deadline& other) { observers_ = other.observers_; }
 
   /// Time in waits since the last reset, without what the first spins took.
   [[nodiscard]] Clock::duration waited() const { return waited_; }
@@ -100,13 +168,22 @@ class Deadline {
   /// @return  when the piece was done, from where on it waits again
   Clock::time_point work_instead(Clock::time_point begin);
   void over(Clock::time_point begin, const Awaited& what);
-  [[noreturn]] void blame(const std::string& whom) const;
+  [[noreturn]] void blame(const std::string& whom, Clock::duration waited) const;
+  void tell_moved();
+  void tell_moved_back();
+  [[nodiscard]] Attendance tell_meets(const Meeting& meeting);
+  [[nodiscard]] bool tell_waits(int peer) noexcept;
+  void tell_waited() noexcept;
+  void tell_late() noexcept;
+  void tell_sends(std::span<std::byte> frame);
 
   std::chrono::milliseconds limit_;
   Position position_;
   Clock::duration waited_{};
   WaitRecorder* recorder_ = nullptr;
   Spare* spare_ = nullptr;
+  std::int64_t meetings_ = 0;
+  std::vector<Observer*> observers_;  ///< few, and mostly none
 };
 
 /// Has something to do in a deadline's waits, within a scope.
@@ -122,6 +199,24 @@ class WhileWaiting {
  private:
   Deadline& deadline_;
   Spare* before_;
+};
+
+/// Observes a deadline within a scope.
+class Observing {
+ public:
+  /// @param observer  null: nobody
+  Observing(Deadline& deadline, Observer* observer) : deadline_(deadline), observer_(observer) {
+    if (observer_ != nullptr) deadline_.observe(observer_);
+  }
+  ~Observing() {
+    if (observer_ != nullptr) deadline_.forget(observer_);
+  }
+  Observing(const Observing&) = delete;
+  Observing& operator=(const Observing&) = delete;
+
+ private:
+  Deadline& deadline_;
+  Observer* observer_;
 };
 
 /// Tells a recorder of a deadline's waits, within a scope.

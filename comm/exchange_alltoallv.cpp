@@ -95,7 +95,9 @@ void AlltoallvExchange::swap_headers(FrameKind kind) {
   heads_->send.resize(headers_.size() * kHead);
   heads_->receive.resize(headers_.size() * kHead);
   for (std::size_t r = 0; r < headers_.size(); ++r) {
-    write_header(headers_[r], heads_->send.bytes().subspan(r * kHead, kHead));
+    const auto head = heads_->send.bytes().subspan(r * kHead, kHead);
+    write_header(headers_[r], head);
+    if (static_cast<int>(r) != rank()) group().deadline().sends(head);
   }
   for (int r = 0; r < size(); ++r) {
     if (r != rank()) count_message(r, kFrameHeaderBytes);

@@ -75,6 +75,8 @@ void NodeExchange::lay_out(const Offer& offer) {
     slot += results_from(r) * result_bytes;
     if (r == rank() || (num == 0 && note_bytes == 0 && results_from(r) == 0)) continue;
     const std::int64_t first = offer.row_offsets[i] * std::int64_t{sizeof(std::int32_t)};
+    auto bytes_of_a_row = static_cast<std::int32_t>(offer.row_bytes);
+    group().deadline().sends(std::as_writable_bytes(std::span(&bytes_of_a_row, 1)));
     board_.tell(r, round(),
                 {.row_list = list + first,
                  .first_row = rows,
@@ -82,7 +84,7 @@ void NodeExchange::lay_out(const Offer& offer) {
                  .note_bytes = note_bytes,
                  .slots = slot - results_from(r) * result_bytes,
                  .rows = static_cast<std::int32_t>(num),
-                 .row_bytes = static_cast<std::int32_t>(offer.row_bytes),
+                 .row_bytes = bytes_of_a_row,
                  .results = static_cast<std::int32_t>(results_from(r)),
                  .result_bytes = static_cast<std::int32_t>(result_bytes)});
     traffic_.wire_bytes += std::int64_t{sizeof(BoardLine)} + note_bytes +

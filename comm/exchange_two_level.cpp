@@ -144,6 +144,7 @@ void TwoLevelExchange::announce(Outgoing& out, const Offer& offer) {
   header.note_bytes = static_cast<std::int64_t>(out.load.manifest.size());
   out.head.resize(static_cast<std::size_t>(kFrameHeaderBytes));
   write_header(header, out.head.bytes());
+  group().deadline().sends(out.head.bytes());
   out.manifest.resize(out.load.manifest.size());
   std::memcpy(out.manifest.data(), out.load.manifest.data(), out.load.manifest.size());
   out.head_out =

@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "comm/collective.hpp"
+
 namespace switchyard::comm {
 RoundExchange::RoundExchange(Group& group, Channel channel, std::string_view name)
     : group_(group), rank_(group.rank()), size_(group.size()), name_(name), epoch_(epoch(channel)) {
@@ -63,6 +65,7 @@ const Delivery& RoundExchange::dispatch(const Offer& offer) {
   require_turn(Turn::kDispatch, "dispatch");
   require_offer(offer, size(), stages());
   turn_ = Turn::kFailed;  // until all went well
+  attend("dispatch");
   ++sequence_;
   row_bytes_ = offer.row_bytes;
   results_from_ = offer.results;
@@ -71,6 +74,22 @@ const Delivery& RoundExchange::dispatch(const Offer& offer) {
   deliver(offer);
   turn_ = Turn::kOpenReturns;
   return delivery_;
+}
+
+void RoundExchange::attend(std::string_view half) {
+  const auto channel = static_cast<std::int64_t>(epoch_) + 1;
+  const auto next = static_cast<std::int64_t>(sequence_) + 1;
+  const bool dispatches = half == "dispatch";
+  Deadline& deadline = group_.deadline();
+  const Attendance attendance =
+      deadline.meet({.what = half, .channel = channel, .round = dispatches ? next : next - 1});
+  if (attendance == Attendance::kEnter) return;
+  if (attendance == Attendance::kElsewhere) barrier(group_);
+  // Whoever leaves out one half ends in the other, to which nobody else comes.
+  const std::string_view other = dispatches ? "collect" : "dispatch";
+  static_cast<void>(deadline.meet({.what = other, .channel = channel, .round = next}));
+  deadline.wait([] { return false; }, [] { return std::string("the other ranks"); },
+                {.what = other});
 }
 
 void RoundExchange::keep_own(const Offer& offer) {
@@ -143,6 +162,7 @@ std::span<std::byte* const> RoundExchange::open_returns(std::int64_t row_bytes) 
 std::span<const std::byte* const> RoundExchange::collect() {
   require_turn(Turn::kCollect, "collect");
   turn_ = Turn::kFailed;
+  attend("collect");
   carry_results();
   for (int r = 0; r < size(); ++r) {
     if (r != rank()) rows_crossed_.results_out += results_for(r);

@@ -100,6 +100,8 @@ class RoundExchange : public Exchange {
  private:
   enum class Turn { kDispatch, kOpenReturns, kCollect, kFailed };
   void require_turn(Turn turn, const char* call) const;
+  /// Enters half a round; returns only if this rank is to take part.
+  void attend(std::string_view half);
   void keep_own(const Offer& offer);
   void deliver(const Offer& offer);
 

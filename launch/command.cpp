@@ -6,6 +6,7 @@
 
 #include "comm/mpi_group.hpp"
 #include "launch/commands/all.hpp"
+#include "runtime/faults/plan.hpp"
 
 namespace switchyard::launch {
 
@@ -34,6 +35,9 @@ std::vector<Option> standard_options(bool needs_mpi) {
 Syntax Command::syntax() const {
   Syntax syntax{
       .command = name, .summary = summary, .options = options, .positionals = positionals};
+  if (faults) {
+    syntax.options.push_back(text_option("inject", "FAULT;...", runtime::describe_faults()));
+  }
   for (Option& option : standard_options(needs_mpi)) syntax.options.push_back(std::move(option));
   return syntax;
 }
@@ -51,6 +55,7 @@ std::vector<Command> commands() {
           models_show_command(),
           plan_command(),
           quantize_command(),
+          supervise_command(),
           doctor_command()};
 }
 }  // namespace switchyard::launch

@@ -13,15 +13,20 @@
 #include "launch/options.hpp"
 #include "launch/terminal.hpp"
 
+namespace switchyard::runtime {
+class FaultInjector;
+}
+
 namespace switchyard::launch {
 
 /// What a command works with. Lives as long as the command runs.
 struct Context {
   const Options& options;
   std::ostream& out;  ///< results: stdout on rank 0 (nowhere with --json -), nowhere elsewhere
-  const Reporter& reporter;      ///< everything else: stderr, the rank in front
-  JsonOutput& json;              ///< wanted() on rank 0 only, if --json was given
-  comm::Group* ranks = nullptr;  ///< only if the command needs MPI
+  const Reporter& reporter;                  ///< everything else: stderr, the rank in front
+  JsonOutput& json;                          ///< wanted() on rank 0 only, if --json was given
+  comm::Group* ranks = nullptr;              ///< only if the command needs MPI
+  runtime::FaultInjector* faults = nullptr;  ///< only if something is to go wrong on purpose
 
   [[nodiscard]] comm::Group& group() const;  ///< @throws std::logic_error  without MPI
   [[nodiscard]] bool first() const { return ranks == nullptr || ranks->rank() == 0; }
@@ -34,6 +39,8 @@ struct Command {
   bool needs_mpi = false;
   std::vector<Option> options;  ///< beside the standard ones (standard_options)
   Positionals positionals = {};
+
+  bool faults = false;  ///< takes --inject, a plan of faults (runtime/faults/plan.hpp)
 
   /// Optional: finds out, before the ranks talk, what is wrong with the settings together (a model
   /// that does not exist) by throwing, and returns what else must be equal everywhere.

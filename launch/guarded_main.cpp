@@ -2,19 +2,26 @@
 #include "launch/guarded_main.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
 #include <map>
 #include <optional>
+#include <sys/prctl.h>
 #include <thread>
 #include <unistd.h>
 
 #include "comm/collective.hpp"
 #include "comm/error.hpp"
 #include "comm/mpi_group.hpp"
+#include "comm/watch.hpp"
 #include "launch/config.hpp"
 #include "launch/version.hpp"
+#include "runtime/faults/injector.hpp"
 #include "runtime/status.hpp"
 
 namespace switchyard::launch {
@@ -88,7 +95,7 @@ bool json_on_stdout(const Options& options) {
 
 void warn(const Reporter& reporter, const Options& options,
           const std::vector<std::string>& environment) {
-  std::vector<std::string> names{"config", "deadline", "json"};
+  std::vector<std::string> names{"config", "deadline", "json", "board", "incarnation"};
   for (const Command& command : commands()) {
     for (const Option& option : command.options) names.push_back(option.name);
   }
@@ -99,7 +106,7 @@ void warn(const Reporter& reporter, const Options& options,
 
 /// The command with its output, from the first line to the last byte.
 int run(const Command& command, const Start& start, const Reporter& reporter, bool prints,
-        comm::Group* group) {
+        comm::Group* group, runtime::FaultInjector* faults = nullptr) {
   const Options& options = *start.options;
   Results results(prints ? STDOUT_FILENO : -1);
   Results nowhere(-1);
@@ -116,7 +123,8 @@ int run(const Command& command, const Start& start, const Reporter& reporter, bo
                   .out = json_on_stdout(options) ? nowhere : results,
                   .reporter = reporter,
                   .json = json,
-                  .ranks = group};
+                  .ranks = group,
+                  .faults = faults};
   int status = command.run(context);
   together([&] { results.finish(); });
   if (group == nullptr) return status;
@@ -126,42 +134,147 @@ int run(const Command& command, const Start& start, const Reporter& reporter, bo
   return status;
 }
 
-/// One failure, one message: when several ranks fail alike, the lowest says so and ends the job
-/// before the others have spoken. A missed deadline is told by each, since each waits for somebody
-/// else.
-void wait_for_the_first(const std::exception& error, int rank) {
-  if (runtime::status_of(error) == runtime::kTemporary) return;
-  std::this_thread::sleep_for(std::chrono::milliseconds(200 * std::min(rank, 10)));
+/// The value of NAME, or nothing.
+std::string variable(const std::vector<std::string>& environment, const std::string& name) {
+  for (const std::string& entry : environment) {
+    if (entry.starts_with(name + "=")) return entry.substr(name.size() + 1);
+  }
+  return "";
+}
+
+/// How often a supervisor has started this run again.
+std::int64_t incarnation_of(const std::vector<std::string>& environment) {
+  const std::string text = variable(environment, kIncarnationVariable);
+  std::int64_t number = 0;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
+}
+
+/// One failure, one message: the first that fails has the word, and ends the job before the others
+/// have spoken. Each node has a first of its own, so the others wait for that of the lowest.
+void wait_for_the_first(comm::Watch& watch, comm::Group* group) {
+  if (!watch.take_word()) std::this_thread::sleep_for(std::chrono::seconds(2));
+  if (group == nullptr) return;
+  const int node = group->nodes().node_of[static_cast<std::size_t>(group->rank())];
+  std::this_thread::sleep_for(std::chrono::milliseconds(200 * std::min(node, 10)));
+}
+
+/// Set while a watch has a board: where a handler notes what this process dies of.
+std::atomic<std::atomic<std::int32_t>*> dying_signal{nullptr};
+
+void note_signal(int signal) {
+  if (auto* const place = dying_signal.load()) place->store(signal);
+  // The handler is gone with its first call (SA_RESETHAND): the signal comes again, and kills.
+  std::raise(signal);
+}
+
+/// Instead of Open MPI's handlers, which print a page a rank.
+void note_fatal_signals() {
+  struct sigaction action {};
+  action.sa_handler = note_signal;
+  action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_NODEFER;
+  for (const int signal : {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL}) {
+    ::sigaction(signal, &action, nullptr);
+  }
+}
+
+/// A rank does not outlive the launcher that started it: mpirun cannot tell when it is killed.
+void die_with_launcher() {
+  std::ifstream name("/proc/" + std::to_string(::getppid()) + "/comm");
+  std::string launcher;
+  name >> launcher;
+  if (launcher != "mpirun" && launcher != "mpiexec" && launcher != "orterun" &&
+      launcher != "orted") {
+    return;
+  }
+  const pid_t parent = ::getppid();
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) std::_Exit(runtime::kTemporary);  // it was too late
+}
+
+/// Ends the job because of an exception of this rank.
+[[noreturn]] void fail(const std::exception& error, comm::Watch& watch, comm::Group* group,
+                       const Reporter& reporter) {
+  const int status = runtime::status_of(error);
+  const bool late = dynamic_cast<const comm::DeadlineError*>(&error) != nullptr;
+  if (!late || !watch.explain(error.what())) {
+    // Who waits says for whom, each rank for itself, where there is no board.
+    if (!late) wait_for_the_first(watch, group);
+    const bool strange = dynamic_cast<const comm::ProtocolError*>(&error) != nullptr;
+    reporter.error(error.what() + (strange ? watch.hint() : ""));
+  }
+  comm::Environment::abort(status);
+}
+
+/// What --inject asks for on this rank.
+std::optional<runtime::FaultInjector> faults_of(const Command& command, const Start& start,
+                                                const Reporter& reporter,
+                                                const std::vector<std::string>& environment,
+                                                const comm::Group& group) {
+  if (!command.faults || !start.options || !start.options->has("inject")) return std::nullopt;
+  const std::string text = start.options->text("inject");
+  const auto faults =
+      runtime::placed(runtime::faults_from(text), runtime::seed_of_faults(text), group.size());
+  return std::optional<runtime::FaultInjector>(
+      std::in_place, faults, group.rank(), incarnation_of(environment),
+      [&reporter](std::string_view words) { reporter.line(words); });
+}
+
+/// Agrees on what all were started with, then runs.
+int guarded_run(const Command& command, const Start& start, const Reporter& reporter,
+                const std::vector<std::string>& environment, comm::Group& group) {
+  std::optional<runtime::FaultInjector> faults;
+  try {
+    std::optional<comm::Problem> problem = start.problem;
+    try {
+      faults = faults_of(command, start, reporter, environment, group);
+    } catch (const std::exception& error) {
+      problem = runtime::problem_of(error);
+    }
+    comm::Observing watched(group.deadline(), faults ? &*faults : nullptr);
+    group.deadline().phase("init");
+    comm::agree(group, problem);
+    comm::handshake(group, start.fields);
+    if (group.rank() == 0) warn(reporter, *start.options, environment);
+    const int status =
+        run(command, start, reporter, group.rank() == 0, &group, faults ? &*faults : nullptr);
+    group.deadline().phase("finalize");
+    return status;
+  } catch (const comm::CollectiveError& error) {
+    if (group.rank() == 0) reporter.error(error.what());
+    return error.status();
+  }
 }
 
 int main_with_mpi(const Command& command, const Start& start,
                   const std::vector<std::string>& environment) {
-  const comm::Environment mpi;
+  die_with_launcher();
   std::chrono::milliseconds limit = comm::kDefaultDeadline;
   if (start.options) {
     const double limit_ms = std::ceil(start.options->real("deadline") * 1e3);
     limit = std::chrono::milliseconds(static_cast<std::int64_t>(limit_ms));
   }
-  std::optional<Reporter> reporter;
-  int rank = 0;
+  std::optional<Reporter> reporter(std::in_place);
+  comm::Watch watch(limit, {.line = [&](std::string_view text) { reporter->line(text); },
+                            .error = [&](std::string_view text) { reporter->error(text); },
+                            .abort = [](int status) { comm::Environment::abort(status); }});
+  watch.blocks("init");
+  const comm::Environment mpi;
+  std::unique_ptr<comm::MpiGroup> group;
   try {
-    const auto group = comm::MpiGroup::world(limit);
-    rank = group->rank();
+    group = comm::MpiGroup::world(limit);
     const bool bracket = group->size() > 1 || launched_as(environment).by_launcher;
-    reporter = bracket ? Reporter(group->rank(), group->size()) : Reporter();
-    try {
-      comm::agree(*group, start.problem);
-      comm::handshake(*group, start.fields);
-      if (group->rank() == 0) warn(*reporter, *start.options, environment);
-      return run(command, start, *reporter, group->rank() == 0, group.get());
-    } catch (const comm::CollectiveError& error) {
-      if (group->rank() == 0) reporter->error(error.what());
-      return error.status();
-    }
+    if (bracket) reporter.emplace(group->rank(), group->size());
+    watch.join(*group, variable(environment, kBoardVariable));
+    watch.flows();
+    dying_signal = watch.dying_signal();
+    note_fatal_signals();
+    const int status = guarded_run(command, start, *reporter, environment, *group);
+    watch.blocks("finalize");
+    group.reset();
+    return status;
   } catch (const std::exception& error) {
-    wait_for_the_first(error, rank);
-    reporter.value_or(Reporter()).error(error.what());
-    comm::Environment::abort(runtime::status_of(error));
+    fail(error, watch, group.get(), *reporter);
   }
 }
 

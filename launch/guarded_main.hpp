@@ -9,6 +9,11 @@
 
 namespace switchyard::launch {
 
+/// What a supervisor tells the ranks that it starts: memory for their positions, and how often it
+/// has started them before.
+inline constexpr const char* kBoardVariable = "SWITCHYARD_BOARD";
+inline constexpr const char* kIncarnationVariable = "SWITCHYARD_INCARNATION";
+
 /// This process among those that a launcher started, as its environment says, before MPI.
 struct Launched {
   bool by_launcher = false;  ///< mpirun, srun or alike

@@ -18,4 +18,5 @@ namespace switchyard::launch {
 [[nodiscard]] Command plan_command();
 [[nodiscard]] Command quantize_command();
 [[nodiscard]] Command doctor_command();
+[[nodiscard]] Command supervise_command();
 }  // namespace switchyard::launch

@@ -264,6 +264,7 @@ Command generate_command() {
           .summary = "a whole model continues prompts: text in, text out",
           .needs_mpi = true,
           .options = std::move(options),
+          .faults = true,
           .prepare = prepare,
           .run = run};
 }

@@ -190,6 +190,7 @@ Command run_command() {
           .summary = "MoE layers over a stream of tokens: throughput, phases, balance, digest",
           .needs_mpi = true,
           .options = run_options(),
+          .faults = true,
           .prepare = prepare,
           .run = run};
 }

@@ -181,6 +181,7 @@ void GroupedFfn::await_ups(const Job& job, int thread) {
   const auto whom = [] { return std::string("a rank of this node that took half an expert"); };
   if (thread == 0) return group_.deadline().wait(done, whom, {.what = "first halves"});
   comm::Deadline own(group_.deadline().limit());  // the group's belongs to thread 0
+  own.observe_as(group_.deadline());
   own.wait(done, whom);
 }
 

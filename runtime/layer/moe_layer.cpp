@@ -66,6 +66,7 @@ std::unique_ptr<comm::SharedMemory> share_weights(comm::Group& group, const Engi
 LayerWeights load_together(comm::Group& group, const Engine& engine, const experts::BlockSpec& spec,
                            const std::shared_ptr<experts::WeightSource>& source,
                            const Placement& placement, const LayerOptions& options) {
+  group.deadline().at({.step = -1, .layer = options.layer, .phase = "load"});
   const ExpertStore store{.stored = options.stored,
                           .own_types = options.own_types,
                           .isa = options.isa,
@@ -174,7 +175,7 @@ class MoeLayer::Aside final : public comm::Spare {
     }
     times.seconds[static_cast<std::size_t>(outer)] -= aside() - before;  // not twice
     layer_.phase_ = outer;
-    layer_.group_.deadline().at(position);
+    layer_.group_.deadline().back_at(position);
   }
 
  private:

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+// switchyard supervise [options] -- COMMAND [options]: keeps a job alive from checkpoint to
+// checkpoint.
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <stdexcept>
+#include <unistd.h>
+
+#include "launch/commands/all.hpp"
+#include "launch/guarded_main.hpp"
+#include "launch/supervise/hosts.hpp"
+#include "launch/supervise/job.hpp"
+#include "launch/supervise/leftovers.hpp"
+#include "launch/supervise/policy.hpp"
+#include "runtime/status.hpp"
+
+namespace switchyard::launch {
+namespace {
+namespace fs = std::filesystem;
+
+std::string text_of_variable(const char* name) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+/// Where mpirun is. @throws std::invalid_argument  nowhere
+std::string find_launcher(const std::string& name) {
+  if (name.find('/') != std::string::npos) {
+    if (::access(name.c_str(), X_OK) == 0) return name;
+    throw std::invalid_argument("--mpirun: got " + name + ", want a program that can be run");
+  }
+  std::string path = text_of_variable("PATH");
+  while (!path.empty()) {
+    const std::size_t colon = path.find(':');
+    const fs::path file = fs::path(path.substr(0, colon)) / name;
+    if (::access(file.c_str(), X_OK) == 0) return file.string();
+    path = colon == std::string::npos ? "" : path.substr(colon + 1);
+  }
+  throw std::invalid_argument("supervise: " + name +
+                              " is not in PATH, want Open MPI's (Debian: openmpi-bin)");
+}
+
+void require_root_opted_in() {
+  if (::geteuid() != 0) return;
+  if (text_of_variable("OMPI_ALLOW_RUN_AS_ROOT") == "1" &&
+      text_of_variable("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM") == "1") {
+    return;
+  }
+  throw std::invalid_argument(
+      "supervise: mpirun refuses to run as root, want another user, or both variables "
+      "OMPI_ALLOW_RUN_AS_ROOT=1 and OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 if root is meant");
+}
+
+/// --save-to of the job, wherever it was given; "" if it was not.
+std::string save_folder(const std::vector<std::string>& words) {
+  constexpr std::string_view kFlag = "--save-to";
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (words[i] == kFlag && i + 1 < words.size()) return words[i + 1];
+    if (words[i].starts_with(std::string(kFlag) + "=")) return words[i].substr(kFlag.size() + 1);
+  }
+  return text_of_variable("SWITCHYARD_SAVE_TO");
+}
+
+/// The name of the newest committed step; "" if there is none.
+std::string newest_step(const std::string& folder) {
+  std::string newest;
+  std::error_code ignored;
+  if (folder.empty()) return newest;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("step-")) newest = std::max(newest, name);
+  }
+  return newest;
+}
+
+/// Everything that stays the same from attempt to attempt, and the hosts, which may not.
+class Supervisor {
+ public:
+  explicit Supervisor(Context& context)
+      : context_(context),
+        options_(context.options),
+        policy_({.max_restarts = options_.integer("max-restarts"),
+                 .first_backoff_s = options_.real("backoff"),
+                 .most_backoff_s = std::max(options_.real("backoff"), 30.0),
+                 .same_step = options_.integer("same-step-failures")}),
+        launcher_(find_launcher(options_.text("mpirun"))),
+        words_(options_.positionals()),
+        save_to_(save_folder(words_)) {
+    require_root_opted_in();
+    if (options_.has("hosts")) hosts_ = hosts_from(options_.text("hosts"));
+    if (options_.flag("shrink-on-loss") && hosts_.empty()) {
+      throw std::invalid_argument(
+          "--shrink-on-loss: got no --hosts, want the list that may shrink");
+    }
+    if (!options_.has("ranks") && hosts_.empty()) {
+      throw std::invalid_argument("supervise: got no --ranks, want how many, or --hosts");
+    }
+    ranks_ = options_.has("ranks") ? static_cast<int>(options_.integer("ranks")) : slots_of(hosts_);
+  }
+
+  int run() {
+    adopt_orphans();
+    SignalQueue signals;
+    const RunFolder folder;
+    std::string saved = newest_step(save_to_);
+    for (std::int64_t incarnation = 0;; ++incarnation) {
+      const JobResult result = run_job(job(folder, incarnation), signals);
+      folder.clear();
+      const std::string now_saved = newest_step(save_to_);
+      const Ending ending{.status = program_status(result.mpirun_status, result.lost),
+                          .step = result.step,
+                          .committed = now_saved != saved,
+                          .started = result.started,
+                          .asked = result.asked};
+      saved = now_saved;
+      note(result, ending.status, saved);
+      Decision decision = policy_.decide(ending);
+      if (!result.started && !decision.again && ending.status != runtime::kDone && !ending.asked) {
+        decision.status = runtime::kUsage;
+      }
+      if (decision.again) {
+        context_.reporter.warning("supervise: " + result.words + "; start " +
+                                  std::to_string(incarnation + 2) + " follows" +
+                                  (saved.empty() ? "" : ", from " + saved));
+        if (signals.wait(decision.wait_s) != 0) {
+          decision = {
+              .again = false, .wait_s = 0, .status = runtime::kTemporary, .why = "asked to leave"};
+        }
+      }
+      if (decision.again) {
+        shrink();
+        continue;
+      }
+      return leave(decision, result);
+    }
+  }
+
+ private:
+  [[nodiscard]] JobSettings job(const RunFolder& folder, std::int64_t incarnation) const {
+    const std::string place = folder.path().string();
+    JobSettings settings;
+    // Without the pause between its signals mpirun ends a job in hundredths of a second.
+    settings.words = {
+        launcher_, "--mca", "odls_base_sigkill_timeout",   "0",   "--mca", "orte_tmpdir_base",
+        place,     "--mca", "btl_vader_backing_directory", place, "-n",    std::to_string(ranks_)};
+    if (!hosts_.empty()) {
+      settings.words.insert(settings.words.end(), {"--host", list_of(hosts_), "-x", kBoardVariable,
+                                                   "-x", kIncarnationVariable});
+    }
+    for (const std::string& word : options_.list("mpirun-option")) settings.words.push_back(word);
+    settings.words.push_back(fs::read_symlink("/proc/self/exe").string());
+    settings.words.insert(settings.words.end(), words_.begin(), words_.end());
+    settings.environment = {std::string(kIncarnationVariable) + "=" + std::to_string(incarnation)};
+    settings.ranks = ranks_;
+    settings.grace_s = options_.real("grace");
+    settings.say = [this](std::string_view text) { context_.reporter.line(text); };
+    return settings;
+  }
+
+  void shrink() {
+    if (!options_.flag("shrink-on-loss")) return;
+    const std::vector<Host> left = reachable(hosts_, options_.text("probe"));
+    if (left.size() == hosts_.size() || left.empty()) return;
+    hosts_ = left;
+    ranks_ = std::min(ranks_, slots_of(hosts_));
+    context_.reporter.warning("supervise: hosts are lost; " + std::to_string(ranks_) +
+                              " ranks go on, on " + list_of(hosts_));
+  }
+
+  void note(const JobResult& result, int status, const std::string& saved) {
+    attempts_.push_back({{"status", status},
+                         {"mpirun_status", result.mpirun_status},
+                         {"ranks", ranks_},
+                         {"seconds", result.seconds},
+                         {"step", result.step},
+                         {"rank", result.rank},
+                         {"phase", result.phase},
+                         {"words", result.words},
+                         {"newest_checkpoint", saved}});
+  }
+
+  int leave(const Decision& decision, const JobResult& last) {
+    if (context_.json.wanted()) {
+      context_.json.write({{"status", decision.status},
+                           {"why", decision.why},
+                           {"restarts", static_cast<std::int64_t>(attempts_.size()) - 1},
+                           {"attempts", attempts_}});
+    }
+    if (decision.status != runtime::kDone && !last.words.empty()) {
+      context_.reporter.error(last.words + (decision.why.empty() ? "" : " (" + decision.why + ")"));
+    }
+    return decision.status;
+  }
+
+  Context& context_;
+  const Options& options_;
+  Policy policy_;
+  std::string launcher_;
+  std::vector<std::string> words_;
+  std::string save_to_;
+  std::vector<Host> hosts_;
+  int ranks_ = 1;
+  nlohmann::ordered_json attempts_ = nlohmann::ordered_json::array();
+};
+
+int run(Context& context) {
+  return Supervisor(context).run();
+}
+}  // namespace
+
+Command supervise_command() {
+  return {.name = "supervise",
+          .summary = "starts mpirun, and again from the last checkpoint when the job fails",
+          .options = {integer_option("ranks", "COUNT", "to start; none: the slots of --hosts",
+                                     std::nullopt, {.least = 1, .most = 1 << 20}),
+                      text_option("hosts", "NAME:SLOTS,...", "where; none: as mpirun decides"),
+                      flag_option("shrink-on-loss", "goes on with fewer ranks when a host is gone"),
+                      text_option("probe", "COMMAND",
+                                  "succeeds while a host is there; {} stands for its name",
+                                  "ssh -o BatchMode=yes -o ConnectTimeout=5 {} true"),
+                      integer_option("max-restarts", "COUNT",
+                                     "starts without a new checkpoint in between", 10),
+                      real_option("backoff", "SECONDS",
+                                  "before the first restart; doubles up to 30", 0.1),
+                      integer_option("same-step-failures", "COUNT",
+                                     "in one step until it counts as poison; 0: never", 3),
+                      real_option("grace", "SECONDS",
+                                  "to save and leave, when asked, before the job is killed", 60),
+                      text_option("mpirun", "PROGRAM", "the launcher", "mpirun"),
+                      list_option("mpirun-option", "WORD", "handed to it, any number of times")},
+          .positionals = {.unit = "WORD",
+                          .help = "behind --: a command of this program and its options",
+                          .least = 1,
+                          .most = 1 << 20},
+          .run = run};
+}
+}  // namespace switchyard::launch
