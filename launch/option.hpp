@@ -47,6 +47,7 @@ struct Positionals {
   std::string help;
   std::size_t least = 0;
   std::size_t most = 0;
+  bool behind_dashes = false;  ///< all that follows "--", and nothing else, whatever it looks like
 };
 
 [[nodiscard]] Option integer_option(std::string name, std::string unit, std::string help,

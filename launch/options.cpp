@@ -81,7 +81,9 @@ Options Options::parse(const Syntax& syntax, const std::vector<std::string>& arg
   options.declared_ = syntax.options;
   options.positional_ = syntax.positionals;
   std::map<std::string, std::vector<std::string>> given;
-  for (const po::option& token : tokens_of(syntax, args)) {
+  auto own_end = args.end();
+  if (syntax.positionals.behind_dashes) own_end = std::ranges::find(args, "--");
+  for (const po::option& token : tokens_of(syntax, {args.begin(), own_end})) {
     const std::string& word = token.original_tokens.front();
     if (token.unregistered) refuse_unknown(syntax, word.substr(0, word.find('=')));
     if (token.string_key.empty()) {
@@ -119,6 +121,11 @@ Options Options::parse(const Syntax& syntax, const std::vector<std::string>& arg
   }
 
   const Positionals& want = syntax.positionals;
+  if (want.behind_dashes && !options.positionals_.empty()) {
+    throw std::invalid_argument(syntax.command + ": got '" + options.positionals_.front() +
+                                "', want -- before the words that are not its own");
+  }
+  if (own_end != args.end()) options.positionals_.assign(own_end + 1, args.end());
   if (options.positionals_.size() > want.most) {
     throw std::invalid_argument(
         syntax.command + ": got '" + options.positionals_[want.most] + "', want " +
@@ -231,9 +238,10 @@ std::string help_text(const Syntax& syntax) {
   text << "usage: switchyard " << syntax.command;
   if (words.most > 0) {
     const std::string word = words.unit + (words.most > 1 ? "..." : "");
-    text << ' ' << (words.least > 0 ? word : "[" + word + "]");
+    if (!words.behind_dashes) text << ' ' << (words.least > 0 ? word : "[" + word + "]");
   }
-  text << " [options]\n\n" << syntax.summary << "\n\n";
+  text << " [options]" << (words.behind_dashes ? " -- " + words.unit + "..." : "");
+  text << "\n\n" << syntax.summary << "\n\n";
   if (words.most > 0) text << "  " << words.unit << "  " << words.help << "\n\n";
   text << describe(syntax);
   return text.str();

@@ -230,9 +230,10 @@ Command supervise_command() {
                       text_option("mpirun", "PROGRAM", "the launcher", "mpirun"),
                       list_option("mpirun-option", "WORD", "handed to it, any number of times")},
           .positionals = {.unit = "WORD",
-                          .help = "behind --: a command of this program and its options",
+                          .help = "a command of this program and its options",
                           .least = 1,
-                          .most = 1 << 20},
+                          .most = 1 << 20,
+                          .behind_dashes = true},
           .run = run};
 }
 }  // namespace switchyard::launch

@@ -42,7 +42,7 @@ Decision Policy::decide(const Ending& ending) {
     return stop;
   }
   if (restarts_ >= settings_.max_restarts) {
-    stop.why = std::to_string(restarts_) + " restarts without a checkpoint in between";
+    stop.why = "no restart is left of " + std::to_string(settings_.max_restarts);
     return stop;
   }
   const double wait_s = settings_.first_backoff_s * std::exp2(static_cast<double>(restarts_));

@@ -14,9 +14,12 @@ constexpr std::array<std::string_view, 6> kKnown{
     "mpirun noticed that",           "mpirun detected that one or more processes",
     "mpirun has exited due to",      "Primary job  terminated normally, but",
     "MPI_ABORT was invoked on rank", "orterun noticed that"};
-constexpr std::array<std::string_view, 4> kNoise{
-    "more process has sent help message", "more processes have sent help message",
-    "Set MCA parameter \"orte_base_help_aggregate\"", "Forwarding signal"};
+constexpr std::array<std::string_view, 6> kNoise{"more process has sent help message",
+                                                 "more processes have sent help message",
+                                                 "Set MCA parameter \"orte_base_help_aggregate\"",
+                                                 "Forwarding signal",
+                                                 "ORTE_ERROR_LOG",
+                                                 "PMIX ERROR"};
 constexpr std::size_t kLongestBlock = 60;
 
 bool is_rule(const std::string& line) {
