@@ -26,6 +26,9 @@ constexpr std::int64_t kHugePage = std::int64_t{2} << 20;
 constexpr std::uintptr_t kFirstPlace = 0x2000'0000'0000;
 constexpr int kPlaces = 4096;
 constexpr int kAttempts = 16;
+/// MADV_COLLAPSE of Linux 6.1, which Debian 12's headers do not have. It makes huge pages whatever
+/// the administrator has chosen for shared memory, `deny` excepted.
+constexpr int kCollapse = 25;
 
 /// A range of addresses of this process; unmapped at the end.
 class Range {
@@ -103,9 +106,19 @@ class ProcessMemory final : public SharedMemory {
     }
     madvise(mine(), static_cast<std::size_t>(bytes), MADV_HUGEPAGE);  // where it is allowed
   }
+  void settle(std::int64_t bytes) override {
+    // A huge page is made of what is there, so there must be something: a look is enough, and
+    // disturbs no mate. Mates' mappings follow by themselves.
+    for (; huge_ < bytes && collapses_; huge_ += kHugePage) {
+      static_cast<void>(static_cast<const volatile std::byte*>(mine())[huge_]);
+      collapses_ = madvise(mine() + huge_, kHugePage, kCollapse) == 0;
+    }
+  }
 
   Range range_;
   Descriptor file_;
+  std::int64_t huge_ = 0;  ///< bytes that have huge pages
+  bool collapses_ = true;
 };
 
 class ThreadMemory final : public SharedMemory {
@@ -116,6 +129,7 @@ class ThreadMemory final : public SharedMemory {
 
  private:
   void grow(std::int64_t) override {}  // all of it is usable from the start
+  void settle(std::int64_t) override {}
   std::shared_ptr<Range> range_;
 };
 
@@ -178,7 +192,15 @@ void all_or_none(Group& group, const Part& part) {
 }  // namespace
 
 void SharedMemory::ensure(std::int64_t bytes) {
-  if (bytes <= size_) return;
+  if (bytes > size_) enlarge(bytes);
+  // Whole ones only: what was asked for will be touched, the rest perhaps never.
+  const std::int64_t whole = bytes / kHugePage * kHugePage;
+  if (whole <= settled_) return;
+  settle(whole);
+  settled_ = whole;
+}
+
+void SharedMemory::enlarge(std::int64_t bytes) {
   if (bytes > capacity_) {
     throw std::length_error("shared memory: a segment of " + std::to_string(bytes) +
                             " bytes, want at most " + std::to_string(capacity_));
@@ -228,6 +250,18 @@ std::unique_ptr<SharedMemory> share_between_processes(Group& group, std::int64_t
   // All have looked: the token may go, and a new segment is all zeros.
   if (ftruncate(file.get(), 0) != 0) throw system_error("shared memory: cannot empty a segment");
   return std::make_unique<ProcessMemory>(std::move(range), std::move(file), capacity, local);
+}
+
+bool collapses_shared_memory() {
+  const Descriptor file(memfd_create("switchyard", MFD_CLOEXEC));
+  if (file.get() < 0 || ftruncate(file.get(), kHugePage) != 0) return false;
+  const Range twice = reserve(0, 2 * kHugePage, 0);  // a whole one fits somewhere in it
+  if (twice.empty()) return false;
+  const auto address = round_up(reinterpret_cast<std::intptr_t>(twice.data()), kHugePage);
+  std::byte* const page = twice.data() + (address - reinterpret_cast<std::intptr_t>(twice.data()));
+  map_at(page, file.get(), kHugePage);
+  *page = std::byte{1};
+  return madvise(page, static_cast<std::size_t>(kHugePage), kCollapse) == 0;
 }
 
 std::unique_ptr<SharedMemory> share_between_threads(Group& group, std::int64_t capacity) {

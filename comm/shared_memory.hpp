@@ -36,12 +36,17 @@ class SharedMemory {
       : base_(base), capacity_(capacity), local_(local) {}
   /// Grows this rank's segment to `bytes`, a multiple of 2 MiB and more than it had.
   virtual void grow(std::int64_t bytes) = 0;
+  /// Gives the first `bytes`, a multiple of 2 MiB, huge pages if the system has any.
+  virtual void settle(std::int64_t bytes) = 0;
 
  private:
+  void enlarge(std::int64_t bytes);
+
   std::byte* base_;
   std::int64_t capacity_;
   int local_;
   std::int64_t size_ = 0;
+  std::int64_t settled_ = 0;
 };
 
 /// Between processes of one machine: anonymous files that every mate maps at the same place. They
@@ -50,6 +55,9 @@ class SharedMemory {
 /// @throws CollectiveError  on every rank: some rank cannot map its mates' memory
 [[nodiscard]] std::unique_ptr<SharedMemory> share_between_processes(Group& group,
                                                                     std::int64_t capacity);
+/// Whether this kernel makes huge pages of such memory when asked to (MADV_COLLAPSE), whatever the
+/// administrator has chosen for shared memory.
+[[nodiscard]] bool collapses_shared_memory();
 /// Between threads.
 [[nodiscard]] std::unique_ptr<SharedMemory> share_between_threads(Group& group,
                                                                   std::int64_t capacity);

@@ -13,6 +13,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "comm/shared_memory.hpp"
+
 namespace switchyard::launch {
 namespace {
 namespace fs = std::filesystem;
@@ -176,7 +178,8 @@ std::int64_t memory_of_one_rank() {
 
 std::string Machine::shared_pages() const {
   if (huge_pages_shm.empty()) return "unknown";
-  return huge_pages_shm == "never" || huge_pages_shm == "deny" ? "4 KiB" : "2 MiB";
+  const bool asked = huge_pages_shm != "never" || collapses_shm;
+  return huge_pages_shm != "deny" && asked ? "2 MiB" : "4 KiB";
 }
 
 std::int64_t Machine::usable() const {
@@ -203,6 +206,7 @@ Machine read_machine(const fs::path& root, const std::vector<std::string>& envir
                           !variable(environment, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM").empty();
   machine.blas_threads = number(variable(environment, "OPENBLAS_NUM_THREADS"), 0);
   machine.reads_own_kind = reads_own_kind();
+  machine.collapses_shm = comm::collapses_shared_memory();
   machine.ptrace_scope = number(first_line(root / "proc/sys/kernel/yama/ptrace_scope"), -1);
   machine.single_copy = variable(environment, "OMPI_MCA_btl_vader_single_copy_mechanism");
   machine.mpirun = in_path("mpirun", variable(environment, "PATH"));

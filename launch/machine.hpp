@@ -24,6 +24,7 @@ struct Machine {
   std::int64_t shm_free_bytes = 0;
   std::string huge_pages;      ///< "always", "madvise", "never"; "" unknown
   std::string huge_pages_shm;  ///< "always", "within_size", "advise", "never", ...; "" unknown
+  bool collapses_shm = false;  ///< the kernel makes huge pages of shared memory when asked to
   std::int64_t huge_pool_pages = 0;  ///< reserved for hugetlb, which nobody here uses
   std::int64_t huge_page_bytes = 0;  ///< size of one; 0: unknown
   bool root = false;

@@ -71,11 +71,14 @@ TEST(Doctor, ReadsTheChosenWordTheLimitsAndTheMemory) {
       .with("sys/devices/system/node/has_cpu", "2,10\n")
       .with("sys/devices/system/node/nodes/cpulist", "5\n")
       .with("proc/sys/kernel/yama/ptrace_scope", "1\n");
-  const Machine machine =
+  Machine machine =
       read_machine(root.path(), {"OPENBLAS_NUM_THREADS=3", "OMPI_COMM_WORLD_LOCAL_SIZE=6"});
   EXPECT_EQ(machine.huge_pages, "madvise");
   EXPECT_EQ(machine.huge_pages_shm, "never");
+  machine.collapses_shm = false;
   EXPECT_EQ(machine.shared_pages(), "4 KiB");
+  machine.collapses_shm = true;
+  EXPECT_EQ(machine.shared_pages(), "2 MiB");
   EXPECT_THAT(machine.numa_nodes, testing::ElementsAre("0-3,16", "8-11"));
   EXPECT_EQ(machine.huge_pool_pages, 3);
   EXPECT_EQ(machine.huge_page_bytes, 2048 * 1024);
@@ -141,6 +144,12 @@ TEST(Doctor, EveryFaultIsNamedWithItsRemedy) {
   machine.huge_pages_shm = "advise";
   EXPECT_TRUE(advice(machine).empty());
   EXPECT_EQ(machine.shared_pages(), "2 MiB");
+  machine.huge_pages_shm = "never";
+  machine.collapses_shm = true;
+  EXPECT_TRUE(advice(machine).empty());
+  machine.huge_pages_shm = "deny";
+  EXPECT_EQ(machine.shared_pages(), "4 KiB");
+  machine.huge_pages_shm = "";
   machine.huge_pool_pages = 512;
   machine.huge_page_bytes = 2LL << 20;
   EXPECT_THAT(advice(machine), Contains(HasSubstr("1024 MiB are reserved in the hugetlb pool")));
