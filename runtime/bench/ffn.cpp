@@ -16,6 +16,7 @@
 #include "runtime/bench/cold_experts.hpp"
 #include "runtime/bench/oracle.hpp"
 #include "runtime/status.hpp"
+#include "runtime/stored_source.hpp"
 
 namespace switchyard::runtime::bench {
 namespace {

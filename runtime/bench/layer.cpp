@@ -15,6 +15,7 @@
 #include "runtime/report/digest.hpp"
 #include "runtime/run/settings.hpp"
 #include "runtime/status.hpp"
+#include "runtime/stored_source.hpp"
 
 namespace switchyard::runtime::bench {
 namespace {

@@ -1,35 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 /// @file
-/// What a bench holds its results against before it times them: the float64 reference, fed with the
-/// weights as they are stored.
+/// How far a bench lets results be from the float64 reference before it times them.
+#include <cstdint>
 #include <span>
 
-#include "experts/ffn.hpp"
-#include "experts/weights.hpp"
-
 namespace switchyard::runtime::bench {
-
-/// Another source's weights, rounded to the type that experts and always-on networks are stored in.
-class StoredSource final : public experts::WeightSource {
- public:
-  /// @param source  must outlive it
-  StoredSource(experts::WeightSource& source, experts::DType stored)
-      : source_(source), stored_(stored) {}
-  [[nodiscard]] experts::RouterTensors router() override { return source_.router(); }
-  [[nodiscard]] experts::ExpertTensors expert(std::int64_t logical) override {
-    return rounded(source_.expert(logical));
-  }
-  [[nodiscard]] experts::ExpertTensors shared() override { return rounded(source_.shared()); }
-  [[nodiscard]] experts::WeightView shared_gate() override { return source_.shared_gate(); }
-  [[nodiscard]] experts::ExpertTensors dense() override { return rounded(source_.dense()); }
-  [[nodiscard]] std::vector<float> output_bias() override { return source_.output_bias(); }
-
- private:
-  [[nodiscard]] experts::ExpertTensors rounded(experts::ExpertTensors tensors) const;
-  experts::WeightSource& source_;
-  experts::DType stored_;
-};
 
 /// Root mean square of the difference over that of what is wanted; infinite if anything is not
 /// finite.

@@ -220,7 +220,9 @@ LawCase draw_case(std::uint64_t seed, int ranks) {
   law.threads = dice.one_in(3) ? static_cast<int>(dice.between(2, 3)) : 1;
   law.isa = dice.of({experts::Isa::kPortable, experts::Isa::kAvx2, experts::Isa::kAvx512});
   if (law.isa > experts::best_isa()) law.isa = experts::best_isa();
-  law.stored = dice.of({experts::DType::kFloat32, experts::DType::kBfloat16});
+  law.stored =
+      dice.of({experts::DType::kFloat32, experts::DType::kBfloat16, experts::DType::kFloat16,
+               experts::DType::kInt8, experts::DType::kFp8, experts::DType::kMxfp4});
   law.native = dice.one_in(2);
   law.native_stored = dice.of({experts::DType::kBfloat16, experts::DType::kInt8});
   law.wire = dice.of({comm::WireType::kFloat32, comm::WireType::kBfloat16, comm::WireType::kInt8,

@@ -5,33 +5,6 @@
 #include <limits>
 
 namespace switchyard::runtime {
-namespace {
-/// Copies a weight with every element rounded to bfloat16; the copy lives as long as `owner`.
-experts::WeightView rounded(const experts::WeightView& view,
-                            std::vector<std::vector<float>>& owner) {
-  if (view.empty()) return view;
-  auto& values = owner.emplace_back();
-  values.reserve(static_cast<std::size_t>(view.out * view.in));
-  for (std::int64_t o = 0; o < view.out; ++o) {
-    for (std::int64_t i = 0; i < view.in; ++i) {
-      values.push_back(experts::widen_bfloat16(experts::narrow_bfloat16(view.at(o, i))));
-    }
-  }
-  return {.data = values.data(), .out = view.out, .in = view.in, .out_stride = view.in};
-}
-
-experts::ExpertTensors rounded(experts::ExpertTensors tensors, experts::DType stored) {
-  if (stored == experts::DType::kFloat32) return tensors;
-  auto owner = std::make_shared<std::vector<std::vector<float>>>();
-  owner->reserve(4);
-  for (auto* view : {&tensors.gate, &tensors.up, &tensors.linear, &tensors.down}) {
-    *view = rounded(*view, *owner);
-  }
-  tensors.keep_alive = owner;
-  return tensors;
-}
-}  // namespace
-
 LawSource::LawSource(const LawCase& law)
     : inner_(law.block, law.seed, 0, law.router_bias, law.selection_bias),
       hidden_experts_(law.hidden_experts),
@@ -47,16 +20,6 @@ experts::RouterTensors LawSource::router() {
     }
   }
   return tensors;
-}
-
-experts::ExpertTensors StoredSource::expert(std::int64_t logical) {
-  return rounded(source_.expert(logical), stored_);
-}
-experts::ExpertTensors StoredSource::shared() {
-  return rounded(source_.shared(), stored_);
-}
-experts::ExpertTensors StoredSource::dense() {
-  return rounded(source_.dense(), stored_);
 }
 
 experts::Matrix law_tokens(const LawCase& law, std::int64_t first, std::int64_t count) {

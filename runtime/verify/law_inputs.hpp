@@ -26,23 +26,6 @@ class LawSource final : public experts::WeightSource {
   std::int64_t all_experts_;
 };
 
-/// The same weights, rounded to what the case stores: what the reference must compute with.
-class StoredSource final : public experts::WeightSource {
- public:
-  StoredSource(experts::WeightSource& source, experts::DType stored)
-      : source_(source), stored_(stored) {}
-  [[nodiscard]] experts::RouterTensors router() override { return source_.router(); }
-  [[nodiscard]] experts::ExpertTensors expert(std::int64_t logical) override;
-  [[nodiscard]] experts::ExpertTensors shared() override;
-  [[nodiscard]] experts::WeightView shared_gate() override { return source_.shared_gate(); }
-  [[nodiscard]] experts::ExpertTensors dense() override;
-  [[nodiscard]] std::vector<float> output_bias() override { return source_.output_bias(); }
-
- private:
-  experts::WeightSource& source_;
-  experts::DType stored_;
-};
-
 /// Rows [first, first + count) of the global batch.
 [[nodiscard]] experts::Matrix law_tokens(const LawCase& law, std::int64_t first,
                                          std::int64_t count);

@@ -15,6 +15,7 @@
 #include "comm/local_group.hpp"
 #include "experts/index.hpp"
 #include "experts/reference.hpp"
+#include "runtime/stored_source.hpp"
 #include "runtime/verify/law_inputs.hpp"
 
 namespace switchyard::runtime {
