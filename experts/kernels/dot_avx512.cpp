@@ -29,21 +29,16 @@ struct Bytes {
     float* sums = b.sums + first_row * kColumns;
     if (b.first) __builtin_memset(sums, 0, kRows * kColumns * sizeof(float));
     ByteGroup group;
+    group.to_words = b.second_plane - kGroup;
     for (std::int64_t g = 0; g < groups; ++g, panel += kGroupBytes, row += kGroup) {
       const std::byte* weights = panel + kColumns * 4;
       for (std::int64_t i = 0; i < 4; ++i) streams.fetch();
       if (ahead.lone) ahead.fetch<kNear>(kColumns * 4);
-      for (std::int64_t r = 0; r < kRows; ++r) {
-        const Note& note = note_of(b, first_row + r, g);
-        group.offsets[r] = note.offset;
-        group.scales[r] = note.scale;
-      }
+      for (std::int64_t r = 0; r < kRows; ++r) group.notes[r] = note_of(b, first_row + r, g);
       if (two_planes) {
-        add_bytes<kRows, false, false>(row, stride, weights, panel, group, ahead, sums);
-        add_bytes<kRows, true, true>(row + b.second_plane, stride, weights, panel, group, ahead,
-                                     sums);
+        add_bytes<kRows, true>(row, stride, weights, panel, group, ahead, sums);
       } else {
-        add_bytes<kRows, false, true>(row, stride, weights, panel, group, ahead, sums);
+        add_bytes<kRows, false>(row, stride, weights, panel, group, ahead, sums);
       }
     }
   }
