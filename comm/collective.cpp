@@ -217,28 +217,40 @@ void barrier(Group& group) {
 }
 
 void agree(Group& group, const std::optional<Problem>& mine) {
-  Bytes words;  // nothing: no problem; else the status in four bytes, then the message
-  if (mine.has_value()) {
-    const std::int32_t status = mine->status;
-    words.resize(sizeof status + mine->message.size());
-    std::memcpy(words.data(), &status, sizeof status);
-    if (!mine->message.empty()) {
-      std::memcpy(words.data() + sizeof status, mine->message.data(), mine->message.size());
+  static_cast<void>(agree(group, mine, {}));
+}
+
+std::vector<Bytes> agree(Group& group, const std::optional<Problem>& mine,
+                         std::span<const std::byte> note) {
+  // The status in four bytes, 0 where there is no problem; then the message, or the note.
+  const std::int32_t status = mine.has_value() ? mine->status : 0;
+  const auto rest = mine.has_value() ? std::as_bytes(std::span(mine->message)) : note;
+  Bytes words(sizeof status + rest.size());
+  std::memcpy(words.data(), &status, sizeof status);
+  std::ranges::copy(rest, words.begin() + sizeof status);
+  std::vector<Bytes> all = allgather(group, words);
+  std::optional<int> first;
+  std::int64_t others = 0;
+  std::int32_t worst = 0;  // of the first
+  for (std::size_t rank = 0; rank < all.size(); ++rank) {
+    std::int32_t theirs = 0;
+    if (all[rank].size() < sizeof theirs) throw ProtocolError("agree: a note without a status");
+    std::memcpy(&theirs, all[rank].data(), sizeof theirs);
+    all[rank].erase(all[rank].begin(), all[rank].begin() + sizeof theirs);
+    if (theirs == 0) continue;
+    if (first) {
+      ++others;
+    } else {
+      first = static_cast<int>(rank);
+      worst = theirs;
     }
   }
-  const std::vector<Bytes> all = allgather(group, words);
-  const auto first = std::ranges::find_if(all, [](const Bytes& bytes) { return !bytes.empty(); });
-  if (first == all.end()) return;
-  const auto others =
-      std::count_if(first + 1, all.end(), [](const Bytes& b) { return !b.empty(); });
-  std::int32_t status = 0;
-  if (first->size() < sizeof status) throw ProtocolError("agree: a problem without a status");
-  std::memcpy(&status, first->data(), sizeof status);
-  std::string message(first->size() - sizeof status, '\0');
-  if (!message.empty()) std::memcpy(message.data(), first->data() + sizeof status, message.size());
-  const int rank = static_cast<int>(first - all.begin());
-  message = "rank " + std::to_string(rank) + ": " + message;
+  if (!first) return all;
+  const Bytes& words_of_first = all[static_cast<std::size_t>(*first)];
+  std::string message(words_of_first.size(), '\0');
+  if (!message.empty()) std::memcpy(message.data(), words_of_first.data(), message.size());
+  message = "rank " + std::to_string(*first) + ": " + message;
   if (others > 0) message += " (and " + counted(others, "other rank") + ")";
-  throw CollectiveError(rank, status, message);
+  throw CollectiveError(*first, worst, message);
 }
 }  // namespace switchyard::comm

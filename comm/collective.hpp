@@ -55,4 +55,9 @@ struct Problem {
 /// If any rank has a problem, all ranks throw the same CollectiveError: the lowest such rank's
 /// words and status, with how many others had one.
 void agree(Group& group, const std::optional<Problem>& mine);
+/// The same, and everyone's note, by rank, on every rank: what else there is to tell at this point
+/// needs no messages of its own.
+[[nodiscard]] std::vector<std::vector<std::byte>> agree(Group& group,
+                                                        const std::optional<Problem>& mine,
+                                                        std::span<const std::byte> note);
 }  // namespace switchyard::comm

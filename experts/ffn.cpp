@@ -7,7 +7,6 @@
 
 #include "experts/kernels/dispatch.hpp"
 #include "experts/kernels/dot_network.hpp"
-#include "experts/kernels/pack.hpp"
 
 namespace switchyard::experts {
 namespace {
@@ -125,6 +124,17 @@ Layout layout_of(const ExpertSpec& spec, DType stored) {
   at.down_bias = at.up_bias + bias_bytes(panels_for(spec.width, width));
   at.end = at.down_bias + bias_bytes(panels_for(spec.hidden, kColumns));
   return at;
+}
+
+void pack_biases(const ExpertSpec& spec, const ExpertTensors& tensors, const Layout& at,
+                 std::byte* block) {
+  if (!spec.biases) return;
+  std::fill(block + at.up_bias, block + at.end, std::byte{0});
+  auto* up_bias = reinterpret_cast<float*>(block + at.up_bias);
+  const bool gated = spec.unit != Unit::kPlain;
+  place_bias(tensors.gate_bias, up_width(spec), 0, up_bias);
+  place_bias(tensors.up_bias, up_width(spec), gated ? kHalf : 0, up_bias);
+  place_bias(tensors.down_bias, kColumns, 0, reinterpret_cast<float*>(block + at.down_bias));
 }
 
 void require_aligned(const void* memory) {
@@ -265,12 +275,23 @@ void PackedExpert::pack(const ExpertSpec& spec, const ExpertTensors& tensors, DT
   }
   if (spec.unit == Unit::kTrilinear) pack_whole(tensors.linear, stored, block + at.linear);
   pack_whole(tensors.down, stored, block + at.down);
-  if (!spec.biases) return;
-  std::fill(block + at.up_bias, block + at.end, std::byte{0});
-  auto* up_bias = reinterpret_cast<float*>(block + at.up_bias);
-  place_bias(tensors.gate_bias, up_width(spec), 0, up_bias);
-  place_bias(tensors.up_bias, up_width(spec), gated ? kHalf : 0, up_bias);
-  place_bias(tensors.down_bias, kColumns, 0, reinterpret_cast<float*>(block + at.down_bias));
+  pack_biases(spec, tensors, at, block);
+}
+
+void PackedExpert::repack(const ExpertSpec& spec, const ExpertTensors& tensors, DType stored,
+                          Outputs up, Outputs down, void* memory) {
+  require_shapes(spec, tensors);
+  require_aligned(memory);
+  const Layout at = layout_of(spec, stored);
+  auto* block = static_cast<std::byte*>(memory);
+  if (spec.unit != Unit::kPlain) {
+    repack_halves(tensors.gate, tensors.up, up, stored, block);
+  } else {
+    repack_whole(tensors.up, up, stored, block);
+  }
+  if (spec.unit == Unit::kTrilinear) repack_whole(tensors.linear, up, stored, block + at.linear);
+  repack_whole(tensors.down, down, stored, block + at.down);
+  pack_biases(spec, tensors, at, block);
 }
 
 PackedExpert::PackedExpert(const ExpertSpec& spec, const ExpertTensors& tensors, DType stored,

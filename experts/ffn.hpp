@@ -11,12 +11,13 @@
 #include "experts/kernels/aligned.hpp"
 #include "experts/kernels/dot.hpp"
 #include "experts/kernels/isa.hpp"
+#include "experts/kernels/pack.hpp"
 #include "experts/weights.hpp"
 
 namespace switchyard::experts {
 
 /// One expert, packed for the kernels: a block of plain bytes (panels and biases, no pointers) and
-/// how to run it. Move-only; immutable once made, so threads may share it.
+/// how to run it. Move-only; but for repack() immutable once made, so threads may share it.
 class PackedExpert {
  public:
   PackedExpert() = default;
@@ -41,6 +42,17 @@ class PackedExpert {
   /// @throws std::invalid_argument  a tensor of another shape: "expert: up is [5, 7], want [8, 7]"
   static void pack(const ExpertSpec& spec, const ExpertTensors& tensors, DType stored,
                    void* memory);
+
+  /// What pack() would leave in a block that it wrote before some outputs changed: of the matrices
+  /// before the middle those in `up`, of down those in `down`; biases are written as a whole.
+  /// Nobody may run the expert meanwhile.
+  /// @throws std::invalid_argument  as pack(); tensors of a type with scales
+  static void repack(const ExpertSpec& spec, const ExpertTensors& tensors, DType stored, Outputs up,
+                     Outputs down, void* memory);
+  /// The same in the block that it owns.
+  void repack(const ExpertTensors& tensors, Outputs up, Outputs down) {
+    repack(spec_, tensors, stored_, up, down, memory_.as<std::byte>());
+  }
 
   /// The type of panels that holds these tensors as they are: theirs, if they have one and its
   /// scales fit panels; else float32.

@@ -51,6 +51,7 @@ std::vector<Command> commands() {
           bench_ffn_command(),
           bench_exchange_command(),
           bench_layer_command(),
+          bench_checkpoint_command(),
           models_command(),
           models_show_command(),
           plan_command(),

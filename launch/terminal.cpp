@@ -22,6 +22,7 @@ int write_all(int descriptor, std::string_view text) {
 
 void prepare_descriptors() {
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   for (int descriptor = 0; descriptor <= 2; ++descriptor) {
     if (::fcntl(descriptor, F_GETFD) != -1 || errno != EBADF) continue;
     // Takes the lowest free number, this one; read-only, so that writing to it still fails.

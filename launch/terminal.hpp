@@ -56,6 +56,7 @@ class Results final : public std::ostream {
 [[nodiscard]] int write_all(int descriptor, std::string_view text);
 
 /// Makes sure that descriptors 0 to 2 are taken, so that no file of ours becomes stdout by
-/// accident, and that a closed pipe is an error of write(2) and no signal.
+/// accident, and that a closed pipe and a file beyond its limit are errors of write(2) and no
+/// signals.
 void prepare_descriptors();
 }  // namespace switchyard::launch

@@ -24,12 +24,17 @@ comm::Problem problem_of(const std::exception& error) {
 }
 
 void together(comm::Group& group, const std::function<void()>& body) {
+  static_cast<void>(together(group, {}, body));
+}
+
+std::vector<std::vector<std::byte>> together(comm::Group& group, std::span<const std::byte> note,
+                                             const std::function<void()>& body) {
   std::optional<comm::Problem> problem;
   try {
     body();
   } catch (const std::exception& error) {
     problem = problem_of(error);
   }
-  comm::agree(group, problem);
+  return comm::agree(group, problem, note);
 }
 }  // namespace switchyard::runtime

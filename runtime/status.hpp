@@ -3,8 +3,11 @@
 /// @file
 /// What a failure means to whoever started the program: its exit status, and one failure for all
 /// ranks made of a failure on some.
+#include <cstddef>
 #include <exception>
 #include <functional>
+#include <span>
+#include <vector>
 
 #include "comm/collective.hpp"
 #include "comm/group.hpp"
@@ -29,4 +32,8 @@ inline constexpr int kTemporary = 75;  ///< hang, lost peer: run it again
 /// @throws comm::CollectiveError  on every rank, if `body` threw on any: the lowest such rank's
 /// words
 void together(comm::Group& group, const std::function<void()>& body);
+/// The same, and everyone's note, by rank.
+[[nodiscard]] std::vector<std::vector<std::byte>> together(comm::Group& group,
+                                                           std::span<const std::byte> note,
+                                                           const std::function<void()>& body);
 }  // namespace switchyard::runtime

@@ -5,6 +5,8 @@
 #include <array>
 #include <cstring>
 #include <limits>
+#include <stdexcept>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -216,6 +218,28 @@ void pack_columns(const WeightView& weight, std::int64_t width, std::int64_t col
     }
   });
 }
+
+/// The same for some outputs.
+void repack_columns(const WeightView& weight, Outputs changed, std::int64_t width,
+                    std::int64_t column, DType stored, void* panels) {
+  const std::int64_t end = changed.first + changed.count;
+  if (is_scaled(weight.type) || changed.first < 0 || changed.count < 0 || end > weight.out) {
+    throw std::invalid_argument("repack: outputs " + std::to_string(changed.first) + " to " +
+                                std::to_string(end) + " of " + std::string(name_of(weight.type)) +
+                                " weights, want some of 0 to " + std::to_string(weight.out) +
+                                " of a type without scales");
+  }
+  if (changed.count == 0) return;
+  const std::int64_t unit = is_scaled(stored) ? kBand : width;  // a band's scales are made at once
+  const std::int64_t begin = changed.first / unit * unit;
+  WeightView part = weight;
+  part.data =
+      static_cast<const std::byte*>(weight.data) + bytes_of(weight.type, begin * weight.out_stride);
+  part.out = std::min((end + unit - 1) / unit * unit, weight.out) - begin;
+  auto* const at =
+      static_cast<std::byte*>(panels) + begin / width * panel_stride(weight.in, stored);
+  pack_columns(part, width, column, stored, at);
+}
 }  // namespace
 
 bool fits_panels(const WeightView& weight, DType stored) {
@@ -246,5 +270,15 @@ void pack_whole(const WeightView& weight, DType stored, void* panels) {
 void pack_halves(const WeightView& first, const WeightView& second, DType stored, void* panels) {
   pack_columns(first, kHalf, 0, stored, panels);
   pack_columns(second, kHalf, kHalf, stored, panels);
+}
+
+void repack_whole(const WeightView& weight, Outputs changed, DType stored, void* panels) {
+  repack_columns(weight, changed, kColumns, 0, stored, panels);
+}
+
+void repack_halves(const WeightView& first, const WeightView& second, Outputs changed, DType stored,
+                   void* panels) {
+  repack_columns(first, changed, kHalf, 0, stored, panels);
+  repack_columns(second, changed, kHalf, kHalf, stored, panels);
 }
 }  // namespace switchyard::experts

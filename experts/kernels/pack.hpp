@@ -31,4 +31,18 @@ void pack_whole(const WeightView& weight, DType stored, void* panels);
 /// Panel p, column c is output 16 p + c of `first` for c < 16, output 16 p + c - 16 of `second`
 /// above. Both have the same shape.
 void pack_halves(const WeightView& first, const WeightView& second, DType stored, void* panels);
+
+/// Consecutive outputs of a matrix.
+struct Outputs {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+};
+
+/// What pack_whole and pack_halves would leave, where they left it before only `changed` changed:
+/// writes the panels that these outputs have a part in, and those that share scales with them.
+/// @param weight  all of the matrix, of a type without scales
+/// @throws std::invalid_argument  "repack: outputs 8 to 24 of int8 weights, want ..."
+void repack_whole(const WeightView& weight, Outputs changed, DType stored, void* panels);
+void repack_halves(const WeightView& first, const WeightView& second, Outputs changed, DType stored,
+                   void* panels);
 }  // namespace switchyard::experts

@@ -13,6 +13,7 @@ namespace switchyard::launch {
 [[nodiscard]] Command bench_ffn_command();
 [[nodiscard]] Command bench_exchange_command();
 [[nodiscard]] Command bench_layer_command();
+[[nodiscard]] Command bench_checkpoint_command();
 [[nodiscard]] Command models_command();
 [[nodiscard]] Command models_show_command();
 [[nodiscard]] Command plan_command();

@@ -11,6 +11,7 @@
 #include "launch/commands/pack_options.hpp"
 #include "launch/commands/run_options.hpp"
 #include "launch/progress.hpp"
+#include "launch/stop_signal.hpp"
 #include "launch/trace_output.hpp"
 #include "runtime/report/digest.hpp"
 #include "runtime/report/whole_file.hpp"
@@ -85,11 +86,34 @@ void print(const runtime::RunResult& result, std::ostream& out) {
   if (result.trace.events > 0) {
     row("trace", describe(result.trace));
   }
+  if (result.stateful) {
+    row("state", "weights changed in " + fixed(result.state_ms, 3) + " ms a step");
+  }
+  if (result.saving) {
+    const runtime::SaveReport& saving = *result.saving;
+    const auto beside = static_cast<double>(std::max<std::int64_t>(saving.beside, 1));
+    row("saving", std::to_string(saving.saved) + " saves of " + bytes(saving.bytes) + ", " +
+                      std::to_string(saving.failed) + " failed, " + std::to_string(saving.skipped) +
+                      " left out; steps stood still for " +
+                      fixed(saving.stall_s * 1e3 / beside, 3) + " ms a save (longest " +
+                      fixed(saving.longest_stall_s * 1e3, 3) + "), the last took " +
+                      fixed(saving.last_s, 3) + " s");
+  }
   row("output digest",
       result.output_digest +
           (result.math_name == "float32" ? "" : "  (math " + result.math_name + ")") +
           (result.invariance.empty() ? ""
                                      : "  (depends on the rank count: " + result.invariance + ")"));
+  if (result.stateful) row("state digest", result.state_digest);
+}
+
+/// One line for whoever asked the run to leave.
+std::string describe_stop(const runtime::RunResult& result, const runtime::RunSettings& settings) {
+  const std::string after = "run: asked to leave by a signal, left after step " +
+                            std::to_string(result.first_step + result.steps) + " of " +
+                            std::to_string(settings.steps);
+  if (settings.save.to.empty()) return after + "; nothing is saved without --save-to";
+  return after + ", saved in " + settings.save.to + ": the same command goes on from there";
 }
 
 nlohmann::ordered_json to_json(const runtime::RunResult& result) {
@@ -106,6 +130,7 @@ nlohmann::ordered_json to_json(const runtime::RunResult& result) {
   json["layers"] = result.layers;
   json["idle_ranks"] = result.idle_ranks;
   json["tokens_per_step"] = result.tokens;
+  json["first_step"] = result.first_step;
   json["steps"] = result.steps;
   json["load_s"] = result.load_s;
   json["seconds"] = result.seconds;
@@ -136,6 +161,24 @@ nlohmann::ordered_json to_json(const runtime::RunResult& result) {
   json["non_finite_values"] = result.non_finite;
   put(json, result.packing);
   put(json, result.trace);
+  if (result.stateful) {
+    json["state_ms_per_step"] = result.state_ms;
+    json["state_digest"] = result.state_digest;
+  }
+  if (result.saving) {
+    const runtime::SaveReport& saving = *result.saving;
+    const auto saves = static_cast<double>(std::max<std::int64_t>(saving.saved, 1));
+    const auto beside = static_cast<double>(std::max<std::int64_t>(saving.beside, 1));
+    json["saving"] = {{"saved", saving.saved},
+                      {"failed", saving.failed},
+                      {"skipped", saving.skipped},
+                      {"bytes", saving.bytes},
+                      {"save_ms", saving.write_s * 1e3 / saves},
+                      {"begun_between_steps", saving.beside},
+                      {"save_stall_ms", saving.stall_s * 1e3 / beside},
+                      {"longest_save_stall_ms", saving.longest_stall_s * 1e3},
+                      {"last_save_s", saving.last_s}};
+  }
   json["output_digest"] = result.output_digest;
   json["depends_on_rank_count"] = result.invariance;
   return json;
@@ -154,6 +197,7 @@ std::vector<comm::Field> prepare(const Options& options) {
 }
 
 int run(Context& context) {
+  const StopSignal signal;
   runtime::RunSettings settings = run_settings(context.options);
   settings.pack = runtime::pack_mode_from(context.options.text("pack"));
   settings.memory_bytes = memory_of(context.options);
@@ -167,6 +211,7 @@ int run(Context& context) {
   TraceOutput trace(context);
   Progress progress("switchyard run: step", context.first());
   runtime::RunHooks hooks;
+  hooks.stop = [&] { return signal.came(); };
   hooks.progress = [&](std::int64_t done, std::int64_t of) { progress.at(done, of); };
   if (context.first()) {
     hooks.warn = [&](const std::string& text) { context.reporter.warning(text); };
@@ -175,6 +220,10 @@ int run(Context& context) {
   if (file) hooks.output = [&](std::span<const std::byte> rows) { file->write(rows); };
   const runtime::RunResult result = runtime::run(context.group(), settings, hooks);
   progress.clear();
+  if (result.stopped) {
+    if (context.first()) context.reporter.error(describe_stop(result, settings));
+    return runtime::kTemporary;
+  }
   runtime::together(context.group(), [&] {
     if (file) file->commit();
   });

@@ -10,6 +10,7 @@
 #include "experts/kernels/dispatch.hpp"
 #include "launch/commands/pack_options.hpp"
 #include "launch/trace_output.hpp"
+#include "launch/version.hpp"
 #include "runtime/words.hpp"
 
 namespace switchyard::launch {
@@ -53,6 +54,35 @@ std::vector<Option> capacity_options() {
                   "each rank's own, which makes results depend on the rank count",
                   "0"),
   };
+}
+
+std::vector<Option> state_options() {
+  const runtime::SaveSettings defaults;
+  return {
+      flag_option("stateful",
+                  "weights of routers and experts change after every step, by a seeded rule"),
+      text_option("save-to", "DIRECTORY",
+                  "where a stateful run saves itself, and goes on from the newest good step"),
+      integer_option("save-every", "STEPS", "between two saves; 0: only at the end", defaults.every,
+                     {.least = 0}),
+      integer_option("keep", "COUNT", "newest saved steps that stay", defaults.keep,
+                     {.least = 2, .most = 1'000'000}),
+      choice_option("save", {"async", "sync"}, "steps go on while a copy is written, or wait",
+                    "async"),
+      flag_option("fresh", "begin at the first step, whatever has been saved there"),
+  };
+}
+
+/// What only means something beside --save-to.
+void require_save_to(const runtime::SaveSettings& save) {
+  const runtime::SaveSettings defaults;
+  const std::string alone = save.every != defaults.every   ? "--save-every"
+                            : save.keep != defaults.keep   ? "--keep"
+                            : save.async != defaults.async ? "--save"
+                            : save.fresh != defaults.fresh ? "--fresh"
+                                                           : "";
+  if (!save.to.empty() || alone.empty()) return;
+  throw std::invalid_argument(alone + ": got it without --save-to, want both");
 }
 
 /// Two results in one file would be neither.
@@ -174,6 +204,7 @@ std::vector<Option> run_options() {
   append(options, layer_options());
   append(options, math_options());
   append(options, pack_options());
+  append(options, state_options());
   append(options, capacity_options());
   options.push_back(
       output_option("output", "FILE", "rows of the last layer and step, float32 little-endian"));
@@ -217,6 +248,14 @@ runtime::RunSettings run_settings(const Options& options) {
     throw std::invalid_argument("--capacity-factor: got none beside --capacity-rule " +
                                 options.text("capacity-rule") + ", want a ratio; 0: dropless");
   }
+  settings.stateful = options.flag("stateful");
+  settings.save.to = options.has("save-to") ? options.text("save-to") : "";
+  settings.save.every = options.integer("save-every");
+  settings.save.keep = static_cast<int>(options.integer("keep"));
+  settings.save.async = options.text("save") == "async";
+  settings.save.fresh = options.flag("fresh");
+  settings.save.program = version();
+  require_save_to(settings.save);
   settings.trace_events = trace_events(options);
   require_other_files(options, {"output", "json", "trace"});
   return settings;

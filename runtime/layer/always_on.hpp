@@ -50,6 +50,10 @@ class AlwaysOn {
            AlwaysOnWork& work, Workers& workers,
            std::vector<experts::AlignedBuffer>& scratch) const;
 
+  /// Packs anew what changed of the shared experts. Between steps.
+  void repack_shared(const experts::ExpertTensors& tensors, const NetworkOutputs& changed) {
+    shared_.at(0).repack(tensors, changed.up, changed.down);
+  }
   [[nodiscard]] std::int64_t bytes() const;
 
  private:

@@ -34,6 +34,7 @@ class Coordinator {
 
   [[nodiscard]] std::size_t layers() const { return layers_.size(); }
   [[nodiscard]] const MoeLayer& layer(std::size_t i) const { return *layers_[i]; }
+  [[nodiscard]] MoeLayer& layer(std::size_t i) { return *layers_[i]; }
   void reset_stats();
   /// Summed over the layers.
   [[nodiscard]] LayerStats stats() const;

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "experts/synthetic.hpp"
 #include "runtime/layer/inject.hpp"
 #include "runtime/layer/presum.hpp"
 #include "runtime/layer/whole_batch.hpp"
@@ -133,6 +134,20 @@ MoeLayer::MoeLayer(comm::Group& group, const experts::BlockSpec& spec,
                                 ", whose results leave by stages, want exact");
   });
   reset_stats();
+}
+
+void MoeLayer::repack(experts::WeightSource& source,
+                      const std::function<NetworkOutputs(std::int64_t id)>& changed) {
+  weights_.router = experts::Router(spec_.router, source.router(), options_.isa);
+  if (spec_.shared) {
+    weights_.always_on.repack_shared(source.shared(), changed(experts::kSharedId));
+  }
+  const auto own = weights_.shard.local().logical();
+  weights_.shard.outdate_rooms();
+  engine_->ffn.workers().run(weights_.shard.size(), [&](std::int64_t number, int) {
+    const std::int32_t logical = own[static_cast<std::size_t>(number)];
+    weights_.shard.repack(number, source.expert(logical), changed(logical));
+  });
 }
 
 experts::Matrix MoeLayer::forward(experts::MatrixView<const float> tokens) {

@@ -3,6 +3,7 @@
 /// @file
 /// One MoE layer, expert-parallel over a group of ranks: the way of a token in one place.
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -100,6 +101,12 @@ class MoeLayer {
   /// The same into a routing that is used again and again.
   void route(experts::MatrixView<const float> tokens, std::int64_t first_token,
              experts::Routing& routing);
+
+  /// Packs anew what has changed in `source`: of the router everything, of this rank's experts and
+  /// the shared ones (experts::kSharedId) those outputs. Between steps, on every rank before any
+  /// begins the next.
+  void repack(experts::WeightSource& source,
+              const std::function<NetworkOutputs(std::int64_t id)>& changed);
 
   [[nodiscard]] const experts::BlockSpec& spec() const { return spec_; }
   [[nodiscard]] const Placement& placement() const { return placement_; }

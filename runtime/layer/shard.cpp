@@ -2,6 +2,7 @@
 #include "runtime/layer/shard.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
 
 namespace switchyard::runtime {
@@ -80,15 +81,25 @@ void Shard::see_mates(const comm::NodeMap& nodes, const Placement& placement, in
 
 experts::PackedExpert Shard::pack(std::int64_t number, PackRoom& room) const {
   const std::int32_t logical = own_.logical()[static_cast<std::size_t>(number)];
-  if (room.source != source_ || room.logical != logical) {
+  if (room.source != source_ || room.logical != logical || room.version != version_) {
     room.source = nullptr;  // or what is half packed would look whole after a failure
     room.memory.ensure(static_cast<std::size_t>(block_bytes_));
     experts::PackedExpert::pack(spec_, source_->expert(logical), store_.stored,
                                 room.memory.as<std::byte>());
     room.source = source_;
     room.logical = logical;
+    room.version = version_;
   }
   return view(room.memory.as<std::byte>());
+}
+
+void Shard::repack(std::int64_t number, const experts::ExpertTensors& tensors,
+                   const NetworkOutputs& changed) {
+  if (mapped()) throw std::invalid_argument("layer: experts of a pack cache cannot change");
+  if (number >= size() - as_needed_) return;  // packed when a task needs it
+  std::byte* const blocks = place_.memory ? place_.memory->mine() : memory_.as<std::byte>();
+  experts::PackedExpert::repack(spec_, tensors, store_.stored, changed.up, changed.down,
+                                blocks + number * block_bytes_);
 }
 
 std::int64_t Shard::bytes() const {

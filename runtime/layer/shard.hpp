@@ -32,11 +32,18 @@ struct ShardPlace {
   std::int64_t layer = 0;                           ///< for names of files
 };
 
+/// Outputs of a network's matrices: of those before its middle, and of down.
+struct NetworkOutputs {
+  experts::Outputs up;
+  experts::Outputs down;
+};
+
 /// Where a thread packs the expert of its task, kept from task to task.
 struct PackRoom {
   experts::AlignedBuffer memory;
   std::shared_ptr<experts::WeightSource> source;  ///< of what is in it
   std::int64_t logical = -1;
+  std::int64_t version = 0;  ///< of the shard's weights
 };
 
 class Shard {
@@ -60,6 +67,13 @@ class Shard {
   /// One of this rank's own, packed into `room` unless that is what is there. From any thread.
   /// @throws std::invalid_argument  what the source throws for weights that are no numbers
   [[nodiscard]] experts::PackedExpert pack(std::int64_t number, PackRoom& room) const;
+  /// Packs anew what changed of one of this rank's own. Between steps: no rank may run it
+  /// meanwhile.
+  /// @throws std::invalid_argument  experts that are mapped from a cache
+  void repack(std::int64_t number, const experts::ExpertTensors& tensors,
+              const NetworkOutputs& changed);
+  /// What tasks have packed for themselves is of weights that have changed.
+  void outdate_rooms() { ++version_; }
   /// For what every expert of the shard says of rows and parts.
   [[nodiscard]] const experts::PackedExpert& any() const { return any_; }
   /// This rank's experts that are packed as needed; its others are ready.
@@ -85,7 +99,8 @@ class Shard {
   std::vector<MappedBlock> maps_;
   std::int64_t block_bytes_;
   std::int64_t as_needed_ = 0;
-  int local_ = 0;  ///< place on the node; 0 while mates are unseen
+  std::int64_t version_ = 0;  ///< how often an expert changed
+  int local_ = 0;             ///< place on the node; 0 while mates are unseen
   experts::PackedExpert any_;
   std::vector<std::vector<experts::PackedExpert>> experts_;  ///< [mates], 1 if they are not seen
 };

@@ -52,6 +52,7 @@ PackRequest pack_request(const RunSettings& settings, const RunJob& job, int ran
     const Placement other = Placement::linear(job.block.router.experts, of_ranks);
     RankMemory need = rank_memory(job.block, now ? *job.placement : other, now ? rank : 0, stored,
                                   settings.layers);
+    need.rest += state_memory(settings, job.block, now ? *job.placement : other, now ? rank : 0);
     need.rest +=
         static_cast<std::int64_t>(std::min(row_bytes(job, now ? rank : 0, of_ranks), 1e18));
     return need;

@@ -3,16 +3,52 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
+#include <memory>
 #include <string>
 
+#include "comm/collective.hpp"
 #include "runtime/run/figures.hpp"
 #include "runtime/run/job.hpp"
+#include "runtime/run/saving.hpp"
+#include "runtime/state/run_state.hpp"
 #include "runtime/status.hpp"
 
 namespace switchyard::runtime {
 namespace {
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// What a rank tells the others between two steps.
+struct StepNote {
+  std::uint64_t digest = 0;  ///< its part of the step that is over
+  std::uint64_t stop = 0;    ///< 1: it has been asked to leave
+  std::uint64_t saving = 0;  ///< 1: a save is still under way
+};
+
+/// All parts together. @param notes  each a StepNote
+StepNote sum_of(const std::vector<std::vector<std::byte>>& notes) {
+  StepNote sum;
+  for (const auto& bytes : notes) {
+    StepNote note;
+    std::memcpy(&note, bytes.data(), std::min(sizeof note, bytes.size()));
+    sum.digest += note.digest;
+    sum.stop |= note.stop;
+    sum.saving |= note.saving;
+  }
+  return sum;
+}
+
+/// Puts the layers' weights into the hands of a state. @return  null: they stay as they are
+std::unique_ptr<RunState> take_state(const RunSettings& settings, RunJob& job,
+                                     std::span<const std::int64_t> numbers, int rank) {
+  if (!settings.stateful) return nullptr;
+  auto state = std::make_unique<RunState>(*job.placement, rank);
+  for (std::size_t i = 0; i < job.weights.size(); ++i) {
+    job.weights[i] = state->add(job.block, numbers[i], std::move(job.weights[i]));
+  }
+  return state;
 }
 }  // namespace
 
@@ -24,10 +60,21 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
   job.options.timeline = recorder.timeline();
   const auto numbers = job.model->moe_layers();
   const auto loading = std::chrono::steady_clock::now();
+  std::unique_ptr<RunState> state;
+  together(group, [&] { state = take_state(settings, job, numbers, group.rank()); });
+  std::unique_ptr<Saving> saving;
+  std::int64_t first = 0;  // steps that an earlier start has done
+  if (state && !settings.save.to.empty()) {
+    saving = std::make_unique<Saving>(group, settings, job, *state, hooks.warn);
+    first = saving->resume();
+  }
+  if (state && first == 0) together(group, [&] { state->begin(); });
   Coordinator coordinator = load_layers(group, job, numbers);
   const double load_s = seconds_since(loading);
 
   RunResult result = describe_run(job, settings, coordinator, group.size());
+  result.first_step = first;
+  result.steps = settings.steps - first;
   if (hooks.warn && result.idle_ranks > 0) {
     hooks.warn(std::to_string(result.idle_ranks) + " of " + std::to_string(result.ranks) +
                " ranks hold no expert and only route their tokens");
@@ -38,19 +85,40 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
   experts::Matrix tokens(share.count, job.block.router.hidden);
   experts::Matrix output;
   double seconds = 0;
-  for (std::int64_t i = -settings.warmup; i < settings.steps; ++i) {
-    const std::int64_t step = std::max<std::int64_t>(i, 0);
-    if (hooks.progress) hooks.progress(i + settings.warmup, settings.steps + settings.warmup);
-    if (i == 0) coordinator.reset_stats();
-    if (i == 0) recorder.start();
-    together(group, [&] { job.source->read(step, job.tokens, share.first, tokens.view()); });
+  double state_s = 0;
+  StepNote note;
+  const std::int64_t warmup = first > 0 ? 0 : settings.warmup;
+  for (std::int64_t i = first - warmup;; ++i) {
+    const bool over = i == settings.steps;
+    if (hooks.progress) hooks.progress(i + warmup, settings.steps + warmup);
+    if (i == first) coordinator.reset_stats();
+    if (i == first) recorder.start();
+    if (over && !state) break;
+    const std::int64_t step = std::max(i, first);
+    note.stop = hooks.stop && hooks.stop() ? 1 : 0;
+    note.saving = saving && saving->go_on() ? 1 : 0;
+    const StepNote all = sum_of(together(group, std::as_bytes(std::span(&note, 1)), [&] {
+      if (!over) job.source->read(step, job.tokens, share.first, tokens.view());
+    }));
+    if (state && i > first) {
+      const auto start = std::chrono::steady_clock::now();
+      state->change({.seed = settings.seed, .step = i - 1, .digest = all.digest}, coordinator);
+      state_s += seconds_since(start);
+    }
+    if (over) break;
+    if (all.stop != 0) {
+      if (saving) saving->leave(step, coordinator, "");
+      result.stopped = true;
+      result.steps = step - first;
+      return result;
+    }
     const auto start = std::chrono::steady_clock::now();
+    if (saving && i > first) saving->between(i, coordinator, all.saving != 0);
     output = coordinator.step(step, share.first, tokens.view(), given);
-    if (i >= 0) seconds += seconds_since(start);
+    if (state) note.digest = step_digest(share.first, output.view());
+    if (i >= first) seconds += seconds_since(start);
   }
-  if (hooks.progress) {
-    hooks.progress(settings.steps + settings.warmup, settings.steps + settings.warmup);
-  }
+  seconds += state_s;
   result.trace = recorder.finish(hooks.trace);
   sum_up(group, coordinator, seconds, load_s, result);
   result.packing =
@@ -61,7 +129,22 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
   if (hooks.warn && result.non_finite > 0) {
     hooks.warn(std::to_string(result.non_finite) + " values of the output are not finite");
   }
-  result.output_digest = digest_output(group, output, hooks.output);
+  result.output_digest = saving && !saving->output_digest().empty()
+                             ? saving->output_digest()
+                             : digest_output(group, output, hooks.output);
+  if (saving) {
+    saving->leave(settings.steps, coordinator, result.output_digest);
+    result.saving = saving->report();
+  }
+  if (state) {
+    result.state_digest = state->digest(group);
+    for (const auto& rank : comm::allgather_values<double>(group, std::span(&state_s, 1))) {
+      result.state_ms =
+          std::max(result.state_ms,
+                   rank[0] * 1e3 / static_cast<double>(std::max<std::int64_t>(result.steps, 1)));
+    }
+  }
+  result.stateful = settings.stateful;
   return result;
 }
 }  // namespace switchyard::runtime

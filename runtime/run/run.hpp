@@ -4,6 +4,7 @@
 /// The main job: MoE layers over a stream of tokens, measured and digested.
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,6 +28,19 @@ struct PhaseResult {
   double mean_wait_ms = 0;
 };
 
+/// What saving cost; times are the slowest rank's.
+struct SaveReport {
+  std::int64_t saved = 0;
+  std::int64_t failed = 0;
+  std::int64_t skipped = 0;    ///< one was still under way
+  double bytes = 0;            ///< of the last one, all files
+  double write_s = 0;          ///< from beginning to verdict, all saves
+  std::int64_t beside = 0;     ///< begun between two steps
+  double stall_s = 0;          ///< that steps waited for those, all of them
+  double longest_stall_s = 0;  ///< of one save
+  double last_s = 0;           ///< of the one at the end, which nothing goes on beside
+};
+
 /// Figures of the counted steps. Equal on every rank; `a step` sums all ranks and layers.
 struct RunResult {
   std::string model;
@@ -44,9 +58,10 @@ struct RunResult {
   int ranks = 1;
   int idle_ranks = 0;
   std::int64_t layers = 1;
-  std::int64_t tokens = 0;  ///< a step
-  std::int64_t steps = 0;
-  double seconds = 0;  ///< all counted steps, slowest rank
+  std::int64_t tokens = 0;      ///< a step
+  std::int64_t first_step = 0;  ///< where it went on; 0: at the beginning
+  std::int64_t steps = 0;       ///< counted
+  double seconds = 0;           ///< all counted steps, slowest rank
   double tokens_per_s = 0;
   double load_s = 0;  ///< reading and packing weights, slowest rank
   std::vector<PhaseResult> phases;
@@ -65,12 +80,18 @@ struct RunResult {
   double weight_bytes = 0;       ///< packed, largest rank
   std::int64_t non_finite = 0;   ///< values of the output that are NaN or infinite
   std::string output_digest;
+  bool stateful = false;
+  std::string state_digest;          ///< of a stateful run
+  double state_ms = 0;               ///< that changing weights took a step, slowest rank
+  std::optional<SaveReport> saving;  ///< of a run that saves itself
+  bool stopped = false;              ///< asked to leave before its last step; figures are of none
   PackReport packing;
   TraceSummary trace;  ///< of the counted steps, if they were recorded
 };
 
 /// Where a run reports while it works; all optional.
 struct RunHooks {
+  std::function<bool()> stop;  ///< whether to leave after the step that is under way, on any rank
   std::function<void(std::int64_t done, std::int64_t of)> progress;  ///< steps, on every rank
   std::function<void(std::string)> warn;                             ///< on rank 0
   std::function<void(std::span<const std::byte>)> output;            ///< output rows, on rank 0

@@ -6,6 +6,7 @@
 
 #include "experts/router/router.hpp"
 #include "runtime/model/checkpoint.hpp"
+#include "runtime/state/layer_state.hpp"
 #include "runtime/words.hpp"
 
 namespace switchyard::runtime {
@@ -56,6 +57,14 @@ RankMemory rank_memory(const experts::BlockSpec& block, const Placement& placeme
   return memory;
 }
 
+std::int64_t state_memory(const RunSettings& settings, const experts::BlockSpec& block,
+                          const Placement& placement, int rank) {
+  if (!settings.stateful) return 0;
+  const auto experts = static_cast<std::int64_t>(placement.experts_of(rank).size());
+  const std::int64_t copies = settings.save.to.empty() || !settings.save.async ? 1 : 2;
+  return copies * settings.layers * state_bytes(block, experts);
+}
+
 void validate(const RunSettings& settings, const Model& model) {
   (void)routing_exponent(settings.routing);
   const auto moe_layers = model.num_moe_layers();
@@ -67,6 +76,14 @@ void validate(const RunSettings& settings, const Model& model) {
   if (settings.tokens < 0 && settings.input.empty()) {
     throw std::invalid_argument("--tokens: got " + std::to_string(settings.tokens) +
                                 ", want a number from 0");
+  }
+  if (!settings.stateful && !settings.save.to.empty()) {
+    throw std::invalid_argument(
+        "--save-to: got it without --stateful, want both: other runs have nothing to save");
+  }
+  if (settings.stateful && settings.layer.pack_cache) {
+    throw std::invalid_argument(
+        "--pack-cache: got it with --stateful, want one of them: packed experts would change");
   }
   const experts::RouterSpec router = block_of(settings, model).router;
   experts::validate(router);

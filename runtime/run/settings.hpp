@@ -12,6 +12,16 @@
 
 namespace switchyard::runtime {
 
+/// Where and when a stateful run saves itself.
+struct SaveSettings {
+  std::string to;          ///< directory; empty: nowhere
+  std::int64_t every = 0;  ///< steps; 0: only when the run ends
+  int keep = 2;            ///< newest steps that stay
+  bool async = true;       ///< steps go on while a copy is written
+  bool fresh = false;      ///< begin anew, whatever is there
+  std::string program;     ///< version, to be saved
+};
+
 struct RunSettings {
   std::string model;             ///< preset or file; empty with a checkpoint
   std::vector<std::string> set;  ///< FIELD=VALUE
@@ -30,6 +40,8 @@ struct RunSettings {
   std::int64_t trace_events = 0;  ///< that each thread keeps for a timeline; 0: no timeline
   std::int64_t memory_bytes = 0;  ///< that one rank may fill; 0: not known
   PackMode pack = PackMode::kAuto;
+  bool stateful = false;  ///< weights change after each step (state/rule.hpp)
+  SaveSettings save;      ///< stateful only
 };
 
 /// Zipf's exponent, 0 for uniform, negative for the model's own router.
@@ -45,6 +57,12 @@ struct RunSettings {
 /// Weights of `rank` for the layers of the settings, scales and all, beside routers.
 [[nodiscard]] RankMemory rank_memory(const experts::BlockSpec& block, const Placement& placement,
                                      int rank, experts::DType stored, std::int64_t layers);
+
+/// What a stateful run keeps beside them on `rank`: its state and, if it saves while it goes on, a
+/// copy.
+[[nodiscard]] std::int64_t state_memory(const RunSettings& settings,
+                                        const experts::BlockSpec& block, const Placement& placement,
+                                        int rank);
 
 /// Checks what can be checked without weights, files aside. @throws std::invalid_argument
 void validate(const RunSettings& settings, const Model& model);
