@@ -56,6 +56,8 @@ function(switchyard_unite name)
     endif()
   endforeach()
   set_target_properties(switchyard_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+  # A file that is included may not have classes with members of anonymous types, which these sources may.
+  target_compile_options(switchyard_${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
 endfunction()
 
 # switchyard_folder(comm ...): the library of one top-level folder, from all its sources.
