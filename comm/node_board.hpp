@@ -63,6 +63,8 @@ class NodeBoard {
   using Flag = std::atomic<std::uint64_t>;
   static_assert(Flag::is_always_lock_free, "flags are shared between processes");
   enum class What { kPublished, kFinished };
+  /// Where ranks that share processors sleep until all have published a round.
+  struct Gate;
   [[nodiscard]] Flag& flag(int rank, What what) const;
   /// For rounds of either parity a bit for each rank that was told something; the teller's own says
   /// that it has more.
@@ -72,11 +74,13 @@ class NodeBoard {
   [[nodiscard]] bool has(int rank, What what, std::uint64_t round) const;
   [[nodiscard]] bool bit(int by, int reader, std::uint64_t round) const;
   void await(What what, std::uint64_t round);
+  void sleep_before_gate(std::uint64_t round) const;
 
   Group& group_;
   std::unique_ptr<SharedMemory> memory_;
   int rank_;
   int size_;
+  Gate* gate_ = nullptr;      ///< null: each rank has a processor, so none sleeps
   std::int64_t words_;        ///< of bits, one a rank
   std::int64_t flag_stride_;  ///< bytes from one rank's to the next
   std::int64_t bits_stride_;
