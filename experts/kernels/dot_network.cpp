@@ -136,41 +136,46 @@ void DotNetwork::up(const Batch& batch, std::int64_t first_part, std::int64_t en
         __builtin_prefetch(middle + rows_out.at(r, at), 1);
       }
     };
-    products(
-        batch, pass, work, expect, [&](std::int64_t first_row, std::int64_t rows, float* all_sums) {
-          const std::int64_t panel_sums = pass.block_rows * kColumns;
-          for (std::int64_t i = 0; i < unit_panels; ++i) {
-            float* sums = all_sums + i * panel_sums;
-            kernels_.finish(product, first_panel + i, rows, sums);
-            const std::int64_t output = (first_panel + i) * width;
-            const std::int64_t valid = std::min(width, spec_.width - output);
-            if (trilinear) {
-              const float* factor =
-                  all_sums + (unit_panels + i / a_part) * panel_sums + i % a_part * width;
-              for (std::int64_t r = 0; r < rows; ++r) {
-                for (std::int64_t c = 0; c < valid; ++c) {
-                  sums[r * kColumns + c] *= factor[r * kColumns + c];
-                }
-              }
-            }
-            if (element == 2) {
-              dots_.pack_values(
-                  {sums, first_row, rows, valid, output * element, middle, rows_out.layout});
-              continue;
-            }
-            for (std::int64_t r = 0; r < rows; ++r) {
-              std::memcpy(middle + rows_out.at(first_row + r, output * element),
-                          sums + r * kColumns, static_cast<std::size_t>(valid) * sizeof(float));
-            }
-          }
-          const std::int64_t filled = spec_.width * element % 64;
-          if (last * kColumns < spec_.width || element != 2 || filled == 0) return;
-          for (std::int64_t r = first_row; r < first_row + rows;
-               ++r) {  // what is read past the last
-            std::memset(middle + rows_out.at(r, spec_.width * element), 0,
-                        static_cast<std::size_t>(64 - filled));
-          }
-        });
+    products(batch, pass, work, expect,
+             [&](std::int64_t first_row, std::int64_t rows, float* all_sums) {
+               const std::int64_t panel_sums = pass.block_rows * kColumns;
+               for (std::int64_t i = 0; i < unit_panels; ++i) {
+                 float* sums = all_sums + i * panel_sums;
+                 kernels_.finish(product, first_panel + i, rows, sums);
+                 const std::int64_t output = (first_panel + i) * width;
+                 const std::int64_t valid = std::min(width, spec_.width - output);
+                 if (trilinear) {
+                   const float* factor =
+                       all_sums + (unit_panels + i / a_part) * panel_sums + i % a_part * width;
+                   for (std::int64_t r = 0; r < rows; ++r) {
+                     for (std::int64_t c = 0; c < valid; ++c) {
+                       sums[r * kColumns + c] *= factor[r * kColumns + c];
+                     }
+                   }
+                 }
+                 if (element == 2) {
+                   dots_.pack_values(
+                       {sums, first_row, rows, valid, output * element, middle, rows_out.layout});
+                   continue;
+                 }
+                 for (std::int64_t r = 0; r < rows; ++r) {
+                   std::byte* const to = middle + rows_out.at(first_row + r, output * element);
+                   if (valid == kHalf) {  // a size that compilers know
+                     std::memcpy(to, sums + r * kColumns, kHalf * sizeof(float));
+                   } else {
+                     std::memcpy(to, sums + r * kColumns,
+                                 static_cast<std::size_t>(valid) * sizeof(float));
+                   }
+                 }
+               }
+               const std::int64_t filled = spec_.width * element % 64;
+               if (last * kColumns < spec_.width || element != 2 || filled == 0) return;
+               for (std::int64_t r = first_row; r < first_row + rows;
+                    ++r) {  // what is read past the last
+                 std::memset(middle + rows_out.at(r, spec_.width * element), 0,
+                             static_cast<std::size_t>(64 - filled));
+               }
+             });
   }
 }
 
