@@ -114,11 +114,10 @@ bool GroupedFfn::take_one(Round& round, int owner, int thread) {
 }
 
 bool GroupedFfn::take_any(Round& round, int thread) {
-  const WorkBoard& board = round.board;
-  for (int step = 1; step <= board.mates(); ++step) {
-    if (take_one(round, (board.local() + step) % board.mates(), thread)) return true;
+  for (const int owner : round.board.others()) {
+    if (take_one(round, owner, thread)) return true;
   }
-  return false;
+  return take_one(round, round.board.local(), thread);
 }
 
 void GroupedFfn::release(Round& round) {

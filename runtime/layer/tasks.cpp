@@ -78,4 +78,15 @@ void TaskCutter::cut_job(std::int32_t job, const JobShape& shape, double limit) 
                       .end = narrow((i + 1) * shape.down_parts / downs)});
   }
 }
+
+std::vector<int> taking_order(int local, std::span<const unsigned> memory_of) {
+  const auto mates = static_cast<int>(memory_of.size());
+  std::vector<int> order;
+  for (int step = 1; step < mates; ++step) order.push_back((local + step) % mates);
+  const auto far = [&](int mate) {
+    return memory_of[static_cast<std::size_t>(mate)] != memory_of[static_cast<std::size_t>(local)];
+  };
+  std::ranges::stable_sort(order, {}, far);
+  return order;
+}
 }  // namespace switchyard::runtime

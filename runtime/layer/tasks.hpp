@@ -52,6 +52,12 @@ class TaskCutter {
   std::vector<std::int32_t> order_;
 };
 
+/// Whose tasks a rank takes, and in what order, when it has none left: mates on its own NUMA node
+/// first, whose weights and rows are near; within these and within the others from the next one on.
+/// @param local      its place on the node
+/// @param memory_of  [mates], the NUMA node of each
+[[nodiscard]] std::vector<int> taking_order(int local, std::span<const unsigned> memory_of);
+
 /// Time of a job relative to one row's: it streams the weights up to about nine rows, and computes
 /// beyond (peak over bandwidth, the same for every stored type to first order).
 [[nodiscard]] constexpr double cost_of(std::int64_t rows) {

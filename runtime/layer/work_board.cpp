@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <sched.h>
 #include <stdexcept>
 #include <string>
 
@@ -42,8 +43,14 @@ WorkBoard::WorkBoard(comm::Group& group, bool shared) {
     memory_ = comm::solo_group()->share(kCapacity);
   }
   memory_->ensure(static_cast<std::int64_t>(sizeof(Header)));
-  new (memory_->mine()) Header();
-  if (shared) comm::barrier(group);
+  auto* const mine = new (memory_->mine()) Header();
+  unsigned processor = 0;
+  if (getcpu(&processor, &mine->memory) != 0) mine->memory = 0;
+  if (!shared) return;
+  comm::barrier(group);
+  std::vector<unsigned> memory_of;
+  for (int mate = 0; mate < mates_; ++mate) memory_of.push_back(header(mate).memory);
+  others_ = taking_order(local_, memory_of);
 }
 
 WorkBoard::Header& WorkBoard::header(int owner) const {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "comm/group.hpp"
 #include "runtime/layer/arrivals.hpp"
@@ -52,6 +53,9 @@ class WorkBoard {
   [[nodiscard]] int mates() const { return mates_; }
   [[nodiscard]] int local() const { return local_; }
 
+  /// The other mates, in the order in which this rank takes from them.
+  [[nodiscard]] const std::vector<int>& others() const { return others_; }
+
   // ---- This rank's own work; all ranks in the same rounds. No task of the last round may be left.
 
   /// Lists of this size, to be filled.
@@ -95,6 +99,7 @@ class WorkBoard {
     Task* tasks = nullptr;
     Job* jobs = nullptr;
     std::int32_t stages = 0;
+    unsigned memory = 0;  ///< the NUMA node where the owner ran at first
     std::int64_t stage_offsets[kMaxStages + 1] = {};
     alignas(128) std::atomic<std::int64_t> done[kMaxStages] = {};
   };
@@ -105,6 +110,7 @@ class WorkBoard {
   bool shared_ = false;
   int mates_ = 1;
   int local_ = 0;
+  std::vector<int> others_;
   std::uint64_t round_ = 0;
   std::int64_t used_ = 0;  ///< bytes of this rank's segment
   TaskCutter cutter_;

@@ -117,6 +117,17 @@ TEST(Tasks, AtTheEndAreSmall) {
   }
 }
 
+TEST(TakingOrder, BeginsWithMatesWhoseMemoryIsNear) {
+  using ::testing::ElementsAre;
+  const unsigned two_sockets[] = {0, 0, 1, 1, 0, 1};
+  EXPECT_THAT(taking_order(0, two_sockets), ElementsAre(1, 4, 2, 3, 5));
+  EXPECT_THAT(taking_order(3, two_sockets), ElementsAre(5, 2, 4, 0, 1));
+  EXPECT_THAT(taking_order(5, two_sockets), ElementsAre(2, 3, 0, 1, 4));
+  const unsigned one_node[] = {7, 7, 7};
+  EXPECT_THAT(taking_order(1, one_node), ElementsAre(2, 0));
+  EXPECT_TRUE(taking_order(0, std::span(one_node).first(1)).empty());
+}
+
 TEST(Tasks, OfNothingAreNone) {
   TaskCutter cutter;
   cutter.cut({}, 4, 3);
