@@ -57,6 +57,12 @@ std::vector<Command> commands() {
           plan_command(),
           quantize_command(),
           supervise_command(),
+          checkpoint_info_command(),
+          checkpoint_verify_command(),
+          checkpoint_reshard_command(),
+          checkpoint_diff_command(),
+          checkpoint_import_command(),
+          checkpoint_export_command(),
           doctor_command()};
 }
 }  // namespace switchyard::launch

@@ -18,6 +18,12 @@ namespace switchyard::launch {
 [[nodiscard]] Command models_show_command();
 [[nodiscard]] Command plan_command();
 [[nodiscard]] Command quantize_command();
+[[nodiscard]] Command checkpoint_info_command();
+[[nodiscard]] Command checkpoint_verify_command();
+[[nodiscard]] Command checkpoint_reshard_command();
+[[nodiscard]] Command checkpoint_diff_command();
+[[nodiscard]] Command checkpoint_import_command();
+[[nodiscard]] Command checkpoint_export_command();
 [[nodiscard]] Command doctor_command();
 [[nodiscard]] Command supervise_command();
 }  // namespace switchyard::launch

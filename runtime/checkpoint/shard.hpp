@@ -4,6 +4,7 @@
 /// One file of a checkpoint, what one rank writes: no messages, so that any thread may do it.
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,6 +33,8 @@ struct ShardSource {
   Rectangle where;
   std::span<const std::byte> bytes;
   bool filled = false;  ///< zeros follow the bytes in memory, up to a multiple of 64
+  /// Instead of bytes: gives those from `at` on, a block at a time and in order.
+  std::function<void(std::int64_t at, std::span<std::byte> to)> read = {};
 };
 
 /// A shard as written: its own tensor table, and pieces that count in it.

@@ -21,11 +21,12 @@ class ChunkWriter {
   ChunkWriter(OpenFile& file, bool sum, WriteProgress* progress)
       : file_(file), sum_(sum), progress_(progress) {}
 
-  void add(std::span<const std::byte> bytes) {
+  /// @param stays  until it is flushed; else it is copied now
+  void add(std::span<const std::byte> bytes, bool stays = true) {
     if (sum_) whole_ = comm::crc32c(bytes, whole_);
     while (!bytes.empty()) {
       const std::size_t count = std::min(bytes.size(), kChunk - pending());
-      take(bytes.first(count));
+      take(bytes.first(count), stays);
       bytes = bytes.subspan(count);
       if (pending() == kChunk) flush();
     }
@@ -47,10 +48,10 @@ class ChunkWriter {
 
  private:
   [[nodiscard]] std::size_t pending() const { return lent_.size() + copied_.size(); }
-  void take(std::span<const std::byte> bytes) {
-    if (copied_.empty() && lent_.empty()) {
+  void take(std::span<const std::byte> bytes, bool stays) {
+    if (stays && copied_.empty() && lent_.empty()) {
       lent_ = bytes;
-    } else if (copied_.empty() && lent_.data() + lent_.size() == bytes.data()) {
+    } else if (stays && copied_.empty() && lent_.data() + lent_.size() == bytes.data()) {
       lent_ = {lent_.data(), lent_.size() + bytes.size()};
     } else {
       if (copied_.capacity() < kChunk) copied_.reserve(kChunk);
@@ -69,6 +70,11 @@ class ChunkWriter {
   std::uint32_t whole_ = 0;
 };
 
+std::int64_t bytes_of(const ShardSource& source) {
+  if (!source.read) return static_cast<std::int64_t>(source.bytes.size());
+  return source.where.elements() * bytes_of(source.tensor.type);
+}
+
 /// Tables and places; checksums are still to come.
 WrittenShard lay_out(const ShardLabel& label, std::span<const ShardSource> pieces) {
   WrittenShard written;
@@ -84,7 +90,7 @@ WrittenShard lay_out(const ShardLabel& label, std::span<const ShardSource> piece
       throw std::invalid_argument("checkpoint: tensor " + source.tensor.name +
                                   ": pieces disagree on its type or shape");
     }
-    const auto bytes = static_cast<std::int64_t>(source.bytes.size());
+    const std::int64_t bytes = bytes_of(source);
     PieceInfo piece{entry->second, source.where, next, bytes, {}};
     piece.block_crc32c.resize(static_cast<std::size_t>(blocks_of(bytes)));
     check_piece(piece, source.tensor, "checkpoint");
@@ -92,6 +98,22 @@ WrittenShard lay_out(const ShardLabel& label, std::span<const ShardSource> piece
     next += filled_bytes(bytes);
   }
   return written;
+}
+
+/// The same of bytes that are asked for, through one block of memory.
+void write_asked_piece(ChunkWriter& writer, const ShardSource& source, PieceInfo& piece) {
+  std::vector<std::byte> room(static_cast<std::size_t>(
+      std::min<std::int64_t>(kCheckpointBlock, filled_bytes(piece.bytes))));
+  std::int64_t at = 0;
+  for (std::uint32_t& sum : piece.block_crc32c) {
+    const std::int64_t count = std::min(kCheckpointBlock, piece.bytes - at);
+    source.read(at, std::span(room).first(static_cast<std::size_t>(count)));
+    const auto block = std::span(room).first(static_cast<std::size_t>(filled_bytes(count)));
+    std::ranges::fill(block.subspan(static_cast<std::size_t>(count)), std::byte{});
+    sum = comm::crc32c(block);
+    writer.add(block, false);
+    at += count;
+  }
 }
 
 /// One piece with what fills it up, block by block.
@@ -131,7 +153,7 @@ void compare(OpenFile& file, std::int64_t size, std::uint32_t want) {
 std::int64_t shard_bytes(std::span<const ShardSource> pieces) {
   std::int64_t bytes = kShardHeaderBytes + kShardTrailerBytes;
   for (const ShardSource& piece : pieces) {
-    bytes += filled_bytes(static_cast<std::int64_t>(piece.bytes.size()));
+    bytes += filled_bytes(bytes_of(piece));
   }
   return bytes;
 }
@@ -148,7 +170,8 @@ WrittenShard write_shard(FileSystem& files, const std::string& path, const Shard
       comm::crc32c(std::as_bytes(std::span(header)).first(kShardHeaderBytes - 4));
   writer.add(std::as_bytes(std::span(header)));
   for (std::size_t i = 0; i < pieces.size(); ++i) {
-    write_piece(writer, pieces[i], written.shard.pieces[i]);
+    const auto write = pieces[i].read ? write_asked_piece : write_piece;
+    write(writer, pieces[i], written.shard.pieces[i]);
   }
   const std::string index = encode_shard_index(written);
   ShardTrailer trailer{.step = label.step,
