@@ -69,6 +69,7 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
     first = saving->resume();
   }
   if (state && first == 0) together(group, [&] { state->begin(); });
+  if (saving) together(group, [&] { saving->make_room(); });
   Coordinator coordinator = load_layers(group, job, numbers);
   const double load_s = seconds_since(loading);
 

@@ -184,6 +184,15 @@ std::int64_t Saving::resume() {
   return info.step;
 }
 
+void Saving::make_room() {
+  if (!settings_.save.async || settings_.save.every == 0) return;
+  std::int64_t bytes = 0;
+  for (const SavedPiece& piece : pieces_of(state_)) {
+    bytes += static_cast<std::int64_t>(piece.bytes.size()) + kCheckpointAlignment;
+  }
+  store_->reserve(bytes);
+}
+
 bool Saving::go_on() {
   if (under_way_ < 0) return false;
   const auto start = Clock::now();

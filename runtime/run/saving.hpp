@@ -50,6 +50,8 @@ class Saving {
   /// Of the last step, if the step that was resumed is the last and had been saved as such.
   [[nodiscard]] const std::string& output_digest() const { return output_digest_; }
 
+  /// Has the memory of the copies ready, so that no step waits for it.
+  void make_room();
   /// Goes on with what is under way, without waiting. @return  whether it still is, on this rank
   bool go_on();
   /// Between two steps, on every rank: begins to save if it is time to.
