@@ -2,6 +2,7 @@
 // switchyard supervise [options] -- COMMAND [options]: keeps a job alive from checkpoint to
 // checkpoint.
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <stdexcept>
@@ -104,8 +105,12 @@ class Supervisor {
     SignalQueue signals;
     const RunFolder folder;
     std::string saved = newest_step(save_to_);
+    auto gone = std::chrono::steady_clock::now();
     for (std::int64_t incarnation = 0;; ++incarnation) {
+      const double away_s =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - gone).count();
       const JobResult result = run_job(job(folder, incarnation), signals);
+      gone = std::chrono::steady_clock::now();
       folder.clear();
       const std::string now_saved = newest_step(save_to_);
       const Ending ending{.status = program_status(result.mpirun_status, result.lost),
@@ -114,7 +119,7 @@ class Supervisor {
                           .started = result.started,
                           .asked = result.asked};
       saved = now_saved;
-      note(result, ending.status, saved);
+      note(result, ending.status, saved, away_s);
       Decision decision = policy_.decide(ending);
       if (!result.started && !decision.again && ending.status != runtime::kDone && !ending.asked) {
         decision.status = runtime::kUsage;
@@ -168,11 +173,14 @@ class Supervisor {
                               " ranks go on, on " + list_of(hosts_));
   }
 
-  void note(const JobResult& result, int status, const std::string& saved) {
+  /// @param away_s  from the end of the attempt before to the start of this one
+  void note(const JobResult& result, int status, const std::string& saved, double away_s) {
     attempts_.push_back({{"status", status},
                          {"mpirun_status", result.mpirun_status},
                          {"ranks", ranks_},
                          {"seconds", result.seconds},
+                         {"seconds_to_first_step",
+                          result.first_step_s < 0 ? -1 : away_s + result.first_step_s},
                          {"step", result.step},
                          {"rank", result.rank},
                          {"phase", result.phase},

@@ -121,6 +121,14 @@ std::string words_of(const Notice& notice, const std::string& place) {
   return words + (place.empty() ? "" : " in " + place);
 }
 
+bool in_a_step(const comm::WatchBoard& board, int ranks) {
+  for (int rank = 0; rank < ranks; ++rank) {
+    const comm::Slot& slot = board.slot(rank);
+    if (slot.pid.load() != 0 && slot.step.load() >= 0) return true;
+  }
+  return false;
+}
+
 /// What happened, from what was said and from where the ranks were.
 void explain(const Speech& speech, const comm::WatchBoard& board, const JobSettings& settings,
              JobResult& result) {
@@ -228,7 +236,11 @@ JobResult run_job(const JobSettings& given, SignalQueue& signals) {
   while (::waitpid(mpirun, &state, WNOHANG) != mpirun) {
     std::array<pollfd, 2> files{pollfd{.fd = pipe[0], .events = POLLIN, .revents = 0},
                                 pollfd{.fd = signals.file(), .events = POLLIN, .revents = 0}};
-    ::poll(files.data(), files.size(), 200);
+    // Often until a step has begun, which is measured; then only when something happens.
+    ::poll(files.data(), files.size(), result.first_step_s < 0 ? 5 : 200);
+    if (result.first_step_s < 0 && in_a_step(shared.board(), settings.ranks)) {
+      result.first_step_s = std::chrono::duration<double>(Clock::now() - begin).count();
+    }
     if (files[0].revents != 0 && !lines.read(hear)) {
       // All have closed it; mpirun itself is about to end.
       static_cast<void>(signals.wait(0.001));

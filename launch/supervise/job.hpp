@@ -66,6 +66,7 @@ struct JobResult {
   std::int64_t step = -1;  ///< the furthest that a rank was in
   std::string words;       ///< what went wrong, one line; "" if nothing did
   double seconds = 0;
+  double first_step_s = -1;  ///< from the start until a rank was in a step; -1: none was
 };
 
 /// Runs it to its end, and returns when every process of it is gone. TERM, INT, HUP and USR1 are
