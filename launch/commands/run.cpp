@@ -13,6 +13,7 @@
 #include "launch/progress.hpp"
 #include "launch/stop_signal.hpp"
 #include "launch/trace_output.hpp"
+#include "runtime/faults/injector.hpp"
 #include "runtime/report/digest.hpp"
 #include "runtime/report/whole_file.hpp"
 #include "runtime/status.hpp"
@@ -217,6 +218,9 @@ int run(Context& context) {
     hooks.warn = [&](const std::string& text) { context.reporter.warning(text); };
   }
   hooks.trace = trace.sink();
+  if (context.faults != nullptr) {
+    hooks.fails = [&](std::string_view call) { return context.faults->fails(call); };
+  }
   if (file) hooks.output = [&](std::span<const std::byte> rows) { file->write(rows); };
   const runtime::RunResult result = runtime::run(context.group(), settings, hooks);
   progress.clear();

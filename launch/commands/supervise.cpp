@@ -116,7 +116,7 @@ class Supervisor {
       const Ending ending{.status = program_status(result.mpirun_status, result.lost),
                           .step = result.step,
                           .committed = now_saved != saved,
-                          .started = result.started,
+                          .started = result.started || options_.flag("shrink-on-loss"),
                           .asked = result.asked};
       saved = now_saved;
       note(result, ending.status, saved, away_s);
@@ -175,17 +175,17 @@ class Supervisor {
 
   /// @param away_s  from the end of the attempt before to the start of this one
   void note(const JobResult& result, int status, const std::string& saved, double away_s) {
-    attempts_.push_back({{"status", status},
-                         {"mpirun_status", result.mpirun_status},
-                         {"ranks", ranks_},
-                         {"seconds", result.seconds},
-                         {"seconds_to_first_step",
-                          result.first_step_s < 0 ? -1 : away_s + result.first_step_s},
-                         {"step", result.step},
-                         {"rank", result.rank},
-                         {"phase", result.phase},
-                         {"words", result.words},
-                         {"newest_checkpoint", saved}});
+    attempts_.push_back(
+        {{"status", status},
+         {"mpirun_status", result.mpirun_status},
+         {"ranks", ranks_},
+         {"seconds", result.seconds},
+         {"seconds_to_first_step", result.first_step_s < 0 ? -1 : away_s + result.first_step_s},
+         {"step", result.step},
+         {"rank", result.rank},
+         {"phase", result.phase},
+         {"words", result.words},
+         {"newest_checkpoint", saved}});
   }
 
   int leave(const Decision& decision, const JobResult& last) {

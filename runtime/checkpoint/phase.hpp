@@ -16,7 +16,11 @@ class PhaseMark {
       : deadline_(deadline), before_(deadline.position().phase) {
     deadline_.phase(name);
   }
-  ~PhaseMark() { deadline_.phase(before_); }
+  ~PhaseMark() {
+    comm::Position position = deadline_.position();
+    position.phase = before_;
+    deadline_.back_at(position);
+  }
   PhaseMark(const PhaseMark&) = delete;
   PhaseMark& operator=(const PhaseMark&) = delete;
 

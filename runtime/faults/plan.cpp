@@ -55,9 +55,8 @@ const std::vector<std::string> meetings() {
   return {"dispatch", "collect", "allgather", "gather", "broadcast", "barrier"};
 }
 const std::vector<std::string> calls() {
-  return {"open",   "pwrite", "pread",  "allocate", "truncate",       "fsync",
-          "close",  "lock",   "rename", "exchange", "make_directory", "remove_directory",
-          "unlink", "list",   "status"};
+  return {"open",   "pwrite",   "pread",          "allocate",         "fsync",  "close", "lock",
+          "rename", "exchange", "make_directory", "remove_directory", "unlink", "list",  "status"};
 }
 
 [[noreturn]] void refuse(const std::string& what, std::string_view got,

@@ -65,7 +65,7 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
   std::unique_ptr<Saving> saving;
   std::int64_t first = 0;  // steps that an earlier start has done
   if (state && !settings.save.to.empty()) {
-    saving = std::make_unique<Saving>(group, settings, job, *state, hooks.warn);
+    saving = std::make_unique<Saving>(group, settings, job, *state, hooks.warn, hooks.fails);
     first = saving->resume();
   }
   if (state && first == 0) together(group, [&] { state->begin(); });

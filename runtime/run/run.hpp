@@ -96,6 +96,8 @@ struct RunHooks {
   std::function<void(std::string)> warn;                             ///< on rank 0
   std::function<void(std::span<const std::byte>)> output;            ///< output rows, on rank 0
   std::function<void(std::string_view)> trace;  ///< text of the timeline, on rank 0
+  std::function<int(std::string_view)>
+      fails;  ///< errno that a call on files of saves is to fail with
 };
 
 /// Collective. @throws comm::CollectiveError and what the parts throw

@@ -138,13 +138,13 @@ void read_state(StoredCheckpoint& from, const RunState& state) {
 }
 
 Saving::Saving(comm::Group& group, const RunSettings& settings, const RunJob& job, RunState& state,
-               std::function<void(std::string)> warn)
+               std::function<void(std::string)> warn, FailsCall fails)
     : group_(group),
       settings_(settings),
       state_(state),
       info_(describe_run_to_save(settings, job, state)),
       warn_(std::move(warn)),
-      files_(posix_file_system()) {
+      files_(with_faults(posix_file_system(), std::move(fails))) {
   StoreOptions options;
   options.run_id = info_.run_id;
   options.keep = settings.save.keep;

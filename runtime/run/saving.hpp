@@ -13,6 +13,7 @@
 #include "comm/group.hpp"
 #include "runtime/checkpoint/store.hpp"
 #include "runtime/checkpoint/stored.hpp"
+#include "runtime/faults/faulty_files.hpp"
 #include "runtime/layer/coordinator.hpp"
 #include "runtime/run/job.hpp"
 #include "runtime/run/run.hpp"
@@ -40,7 +41,7 @@ class Saving {
  public:
   /// Locks the folder. Collective. Everything given must outlive it, `warn` aside.
   Saving(comm::Group& group, const RunSettings& settings, const RunJob& job, RunState& state,
-         std::function<void(std::string)> warn);
+         std::function<void(std::string)> warn, FailsCall fails = {});
 
   /// Reads the newest good step into the state. Collective.
   /// @return  steps done; 0 and an untouched state if nothing is saved there, or none is wanted
