@@ -149,6 +149,11 @@ void Watch::join(Group& group, const std::string& given) {
 
 void Watch::blocks(const char* phase) {
   blocked_in_.store(phase, kRelaxed);
+  if (sees_mates()) {
+    // It waits, in MPI: whoever has not come is at work elsewhere.
+    slot().waits_since.store(steady_ns(), kRelaxed);
+    slot().waits_for.store(kSomebody, kRelaxed);
+  }
   blocked_since_.store(steady_ns(), std::memory_order_release);
 }
 

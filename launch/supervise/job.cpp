@@ -140,6 +140,7 @@ void explain(const Speech& speech, const comm::WatchBoard& board, const JobSetti
   }
   if (const auto& notice = speech.notice()) {
     result.rank = notice->rank;
+    result.started = true;  // it may have died before it was on the board
     result.lost = notice->signal > 0 || notice->improper;
   }
   std::string place;
@@ -148,6 +149,10 @@ void explain(const Speech& speech, const comm::WatchBoard& board, const JobSetti
     if (view.known) {
       place = view.place();
       result.phase = view.phase;
+      // Whatever status it chose: it left in the middle, and said nothing.
+      result.lost = result.lost || (!view.left && speech.errors().empty());
+      // Whatever status it chose: it left in the middle, and said nothing.
+      result.lost = result.lost || (!view.left && speech.errors().empty());
     }
   }
   if (!speech.errors().empty()) {

@@ -46,6 +46,12 @@ std::vector<std::string> supervise(std::vector<std::string> options,
   return options;
 }
 
+/// The words with a variable that replaces this process's.
+std::vector<std::string> in(const std::string& variable, std::vector<std::string> words) {
+  words.insert(words.begin(), {"env", variable});
+  return words;
+}
+
 std::string digest_of(const std::string& out) {
   const std::size_t at = out.rfind("output digest");
   return at == std::string::npos ? "" : out.substr(at, out.find('\n', at) - at);
@@ -84,15 +90,14 @@ TEST(Supervise, UsageIsNeverStartedAgain) {
 TEST(Supervise, RootWithoutOptInIsExplained) {
   if (::geteuid() != 0) GTEST_SKIP() << "not root";
   const Outcome outcome =
-      run({.words = supervise({"--ranks", "2"}, {}), .environment = {"OMPI_ALLOW_RUN_AS_ROOT=0"}});
+      run({.words = in("OMPI_ALLOW_RUN_AS_ROOT=0", supervise({"--ranks", "2"}, {}))});
   EXPECT_EQ(outcome.status, 2);
   EXPECT_EQ(outcome.err_lines("switchyard: error:"), 1) << outcome.err;
   EXPECT_THAT(outcome.err, HasSubstr("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"));
 }
 
 TEST(Supervise, ALauncherThatIsNotThereIsNamed) {
-  const Outcome outcome =
-      run({.words = supervise({"--ranks", "2"}, {}), .environment = {"PATH=/nowhere"}});
+  const Outcome outcome = run({.words = in("PATH=/nowhere", supervise({"--ranks", "2"}, {}))});
   EXPECT_EQ(outcome.status, 2);
   EXPECT_THAT(outcome.err, HasSubstr("mpirun is not in PATH, want Open MPI's"));
 }
