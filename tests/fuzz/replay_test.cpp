@@ -27,6 +27,8 @@ const std::map<std::string, Target>& targets() {
       {"placement_text", placement_text},
       {"safetensors", safetensors},
       {"safetensors_index", safetensors_index},
+      {"saved_manifest", saved_manifest},
+      {"saved_shard", saved_shard},
       {"sentencepiece", sentencepiece},
       {"tokenizer_json", tokenizer_json},
   };

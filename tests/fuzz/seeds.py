@@ -146,7 +146,22 @@ def wire() -> None:
     put("packed_file", "zero", b"\1" + struct.pack("<H", 0))
 
 
+def saved() -> None:
+    for step in sorted((TESTS / "golden/checkpoint").glob("v*/step-*")):
+        put("saved_manifest", step.parent.name, (step / "MANIFEST").read_bytes()[12:-4])
+        for shard in sorted(step.glob("shard-*")):
+            data = shard.read_bytes()
+            label = struct.unpack("<I", data[8:12])[0]
+            index, length = struct.unpack("<QQ", data[-56:-40])
+            name = f"{step.parent.name}-{shard.name[6:11]}"
+            put("saved_shard", f"{name}-header", b"\0" + data[12:12 + label])
+            put("saved_shard", f"{name}-trailer", b"\1" + data[-56:-4])
+            put("saved_shard", f"{name}-index",
+                b"\2" + struct.pack("<q", len(data)) + data[index:index + length])
+
+
 safetensors()
+saved()
 texts()
 tokenizers()
 wire()

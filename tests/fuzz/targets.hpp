@@ -16,6 +16,8 @@ void placement_text(Bytes bytes);
 void tokenizer_json(Bytes bytes);
 void sentencepiece(Bytes bytes);
 void packed_file(Bytes bytes);
+void saved_manifest(Bytes bytes);
+void saved_shard(Bytes bytes);
 void frame(Bytes bytes);
 void manifest(Bytes bytes);
 void offer(Bytes bytes);
