@@ -41,7 +41,7 @@ void make_folders(FileSystem& files, const std::string& directory) {
                              : slash == 0               ? "/"
                                                         : directory.substr(0, slash);
   if (parent != directory) make_folders(files, parent);
-  const int code = files.make_directory(directory);
+  const int code = uninterrupted([&] { return files.make_directory(directory); });
   if (code < 0 && code != -EEXIST) fail_file(-code, "make", directory);
   flush_directory(files, parent);
 }
@@ -109,7 +109,7 @@ LockedFolder::LockedFolder(FileSystem& files, std::string directory, const std::
       lock_(prepared(files, directory_), path_of(directory_, "LOCK"), FileSystem::Open::kLock),
       files_(files) {
   const std::string before = text_of(lock_);
-  const int code = files.lock(lock_.handle());
+  const int code = uninterrupted([&] { return files.lock(lock_.handle()); });
   if (code == -EWOULDBLOCK) {
     throw std::invalid_argument("checkpoint: " + directory_ + " is held by " + holder_of(before));
   }
@@ -172,8 +172,7 @@ void commit_stage(FileSystem& files, const std::string& directory, const std::st
     throw std::invalid_argument("checkpoint: " + to + " exists, is good, and is of another run");
   }
   const std::string trash = trash_name(manifest.info.step);
-  int code = files.exchange(from, to);
-  while (code == -EINTR) code = files.exchange(from, to);
+  const int code = uninterrupted([&] { return files.exchange(from, to); });
   if (code == -EINVAL || code == -ENOSYS) {
     rename_path(files, to, path_of(directory, trash));
     rename_path(files, from, to);

@@ -39,6 +39,8 @@ class FileSystem {
                                            std::int64_t at) = 0;
   /// Reserves room for `bytes`. -EOPNOTSUPP: this file system cannot.
   [[nodiscard]] virtual int allocate(int file, std::int64_t bytes) = 0;
+  /// Says that these bytes are complete, so that the device may begin with them. Promises nothing.
+  virtual void written(int /*file*/, std::int64_t /*at*/, std::int64_t /*bytes*/) {}
   [[nodiscard]] virtual int fsync(int file) = 0;
   [[nodiscard]] virtual int close(int file) = 0;
   /// For this process alone, at once: -EWOULDBLOCK if another has it. Ends with close().

@@ -7,16 +7,6 @@
 #include <utility>
 
 namespace switchyard::runtime {
-namespace {
-/// Calls until it is not interrupted.
-template <class Call>
-auto repeat(Call&& call) {
-  auto result = call();
-  while (result == -EINTR) result = call();
-  return result;
-}
-}  // namespace
-
 void fail_file(int error, const char* verb, const std::string& path) {
   throw std::system_error(error, std::generic_category(),
                           std::string("checkpoint: cannot ") + verb + " " + path);
@@ -24,7 +14,7 @@ void fail_file(int error, const char* verb, const std::string& path) {
 
 OpenFile::OpenFile(FileSystem& files, std::string path, FileSystem::Open how)
     : files_(files), path_(std::move(path)) {
-  handle_ = repeat([&] { return files_.open(path_, how); });
+  handle_ = uninterrupted([&] { return files_.open(path_, how); });
   if (handle_ < 0) fail_file(-handle_, how == FileSystem::Open::kCreate ? "make" : "open", path_);
 }
 
@@ -37,7 +27,7 @@ OpenFile::~OpenFile() {
 
 void OpenFile::write(std::span<const std::byte> bytes, std::int64_t at) {
   while (!bytes.empty()) {
-    const std::int64_t done = repeat([&] { return files_.pwrite(handle_, bytes, at); });
+    const std::int64_t done = uninterrupted([&] { return files_.pwrite(handle_, bytes, at); });
     if (done < 0) fail_file(static_cast<int>(-done), "write", path_);
     if (done == 0) fail_file(EIO, "write", path_);
     bytes = bytes.subspan(static_cast<std::size_t>(done));
@@ -48,7 +38,8 @@ void OpenFile::write(std::span<const std::byte> bytes, std::int64_t at) {
 std::int64_t OpenFile::read(std::span<std::byte> bytes, std::int64_t at) {
   std::int64_t total = 0;
   while (!bytes.empty()) {
-    const std::int64_t done = repeat([&] { return files_.pread(handle_, bytes, at + total); });
+    const std::int64_t done =
+        uninterrupted([&] { return files_.pread(handle_, bytes, at + total); });
     if (done < 0) fail_file(static_cast<int>(-done), "read", path_);
     if (done == 0) break;
     bytes = bytes.subspan(static_cast<std::size_t>(done));
@@ -59,12 +50,12 @@ std::int64_t OpenFile::read(std::span<std::byte> bytes, std::int64_t at) {
 
 void OpenFile::allocate(std::int64_t bytes) {
   if (bytes <= 0) return;
-  const int code = repeat([&] { return files_.allocate(handle_, bytes); });
+  const int code = uninterrupted([&] { return files_.allocate(handle_, bytes); });
   if (code < 0 && code != -EOPNOTSUPP && code != -ENOSYS) fail_file(-code, "write", path_);
 }
 
 void OpenFile::flush() {
-  const int code = repeat([&] { return files_.fsync(handle_); });
+  const int code = uninterrupted([&] { return files_.fsync(handle_); });
   if (code < 0) fail_file(-code, "flush", path_);
 }
 
@@ -83,50 +74,50 @@ void flush_directory(FileSystem& files, const std::string& path) {
 void remove_folder(FileSystem& files, const std::string& path) {
   for (const std::string& name : list_folder(files, path)) {
     const std::string file = path + "/" + name;
-    int code = repeat([&] { return files.unlink(file); });
+    int code = uninterrupted([&] { return files.unlink(file); });
     if (code == -EISDIR || code == -EPERM) {  // none of ours, but in our way
       remove_folder(files, file);
       continue;
     }
     if (code < 0 && code != -ENOENT) fail_file(-code, "remove", file);
   }
-  const int code = repeat([&] { return files.remove_directory(path); });
+  const int code = uninterrupted([&] { return files.remove_directory(path); });
   if (code < 0 && code != -ENOENT) fail_file(-code, "remove", path);
 }
 
 std::vector<std::string> list_folder(FileSystem& files, const std::string& path) {
   std::vector<std::string> names;
-  const int code = repeat([&] { return files.list(path, names); });
+  const int code = uninterrupted([&] { return files.list(path, names); });
   if (code < 0) fail_file(-code, "list", path);
   return names;
 }
 
 void make_folder(FileSystem& files, const std::string& path) {
-  const int code = repeat([&] { return files.make_directory(path); });
+  const int code = uninterrupted([&] { return files.make_directory(path); });
   if (code < 0) fail_file(-code, "make", path);
 }
 
 std::int64_t room_in(FileSystem& files, const std::string& path) {
-  const std::int64_t room = repeat([&] { return files.free_bytes(path); });
+  const std::int64_t room = uninterrupted([&] { return files.free_bytes(path); });
   if (room < 0) fail_file(static_cast<int>(-room), "look for room in", path);
   return room;
 }
 
 void rename_path(FileSystem& files, const std::string& from, const std::string& to) {
-  const int code = repeat([&] { return files.rename(from, to); });
+  const int code = uninterrupted([&] { return files.rename(from, to); });
   if (code < 0) fail_file(-code, "rename", from);
 }
 
 bool exists(FileSystem& files, const std::string& path) {
   FileStatus status;
-  const int code = repeat([&] { return files.status(path, status); });
+  const int code = uninterrupted([&] { return files.status(path, status); });
   if (code < 0 && code != -ENOENT) fail_file(-code, "look at", path);
   return code == 0;
 }
 
 std::vector<std::byte> read_small(FileSystem& files, const std::string& path, std::int64_t most) {
   FileStatus status;
-  const int code = repeat([&] { return files.status(path, status); });
+  const int code = uninterrupted([&] { return files.status(path, status); });
   if (code < 0) fail_file(-code, "read", path);
   if (status.kind != FileStatus::Kind::kFile) {
     throw std::invalid_argument(path + ": not a regular file");

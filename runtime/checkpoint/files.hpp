@@ -3,6 +3,7 @@
 /// @file
 /// Whole operations on a file system: what was cut short or interrupted is gone on with, and what
 /// fails says at which file.
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -12,6 +13,14 @@
 #include "runtime/checkpoint/file_system.hpp"
 
 namespace switchyard::runtime {
+
+/// Calls until it is not interrupted.
+template <class Call>
+auto uninterrupted(Call&& call) {
+  auto result = call();
+  while (result == -EINTR) result = call();
+  return result;
+}
 
 /// @throws std::system_error  "checkpoint: cannot VERB PATH: No space left on device"
 [[noreturn]] void fail_file(int error, const char* verb, const std::string& path);
@@ -28,6 +37,8 @@ class OpenFile {
   void write(std::span<const std::byte> bytes, std::int64_t at);
   /// @return  bytes read: fewer than asked for only at the end of the file
   [[nodiscard]] std::int64_t read(std::span<std::byte> bytes, std::int64_t at);
+  /// These bytes will not change: the device may begin with them.
+  void written(std::int64_t at, std::int64_t bytes) { files_.written(handle_, at, bytes); }
   /// Reserves room where the file system can.
   void allocate(std::int64_t bytes);
   /// To the device. Once this has failed nobody knows what the device has: give the file up.

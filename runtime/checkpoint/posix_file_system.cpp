@@ -54,6 +54,9 @@ class Posix final : public FileSystem {
     // Not posix_fallocate: where the file system cannot, that writes every block.
     return result_of(::fallocate(file, 0, 0, bytes));
   }
+  void written(int file, std::int64_t at, std::int64_t bytes) override {
+    static_cast<void>(::sync_file_range(file, at, bytes, SYNC_FILE_RANGE_WRITE));
+  }
   int fsync(int file) override { return result_of(::fsync(file)); }
   int close(int file) override { return result_of(::close(file)); }
   int lock(int file) override { return result_of(::flock(file, LOCK_EX | LOCK_NB)); }

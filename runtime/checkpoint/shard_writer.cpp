@@ -13,6 +13,7 @@
 namespace switchyard::runtime {
 namespace {
 constexpr std::size_t kChunk = std::size_t{4} << 20;
+constexpr std::int64_t kBegin = std::int64_t{16} << 20;
 
 /// Writes a file from its start to its end in chunks; bytes that lie one behind the other in memory
 /// are not copied.
@@ -39,6 +40,10 @@ class ChunkWriter {
     const std::span<const std::byte> bytes = copied_.empty() ? lent_ : std::span(copied_);
     file_.write(bytes, at_);
     at_ += static_cast<std::int64_t>(bytes.size());
+    if (at_ - begun_ >= kBegin) {  // else the device would wait until all is in memory
+      file_.written(begun_, at_ - begun_);
+      begun_ = at_;
+    }
     if (progress_ != nullptr) progress_->bytes.store(at_, std::memory_order_relaxed);
     lent_ = {};
     copied_.clear();
@@ -67,6 +72,7 @@ class ChunkWriter {
   std::span<const std::byte> lent_;  ///< one of the two is empty
   std::vector<std::byte> copied_;
   std::int64_t at_ = 0;
+  std::int64_t begun_ = 0;  ///< the device has been told of all before
   std::uint32_t whole_ = 0;
 };
 
