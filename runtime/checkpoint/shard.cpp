@@ -10,8 +10,8 @@
 
 namespace switchyard::runtime {
 namespace {
-constexpr std::string_view kHeadMagic = "SYSHRD01";
-constexpr std::string_view kEndMagic = "SYSEND01";
+constexpr char kHeadMagic[] = "SYSHRD01";
+constexpr char kEndMagic[] = "SYSEND01";
 constexpr std::size_t kHeaderSum = kShardHeaderBytes - 4;
 constexpr std::size_t kTrailerSum = kShardTrailerBytes - 4;
 
