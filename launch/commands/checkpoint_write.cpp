@@ -119,7 +119,8 @@ int import(Context& context) {
   const std::string to = wanted_output(options);
   Progress progress("switchyard checkpoint import: MiB", context.first());
   const auto written = runtime::import_released(
-      *files, options.positionals()[0], to, {.files = static_cast<int>(options.integer("files"))},
+      *files, options.positionals()[0], to,
+      {.files = static_cast<int>(options.integer("files")), .overwrite = options.flag("overwrite")},
       shown_by(progress));
   progress.clear();
   report(context, written, to);
@@ -147,6 +148,9 @@ Option files_option() {
   return integer_option("files", "COUNT", "files that hold the tensors, as if so many ranks wrote",
                         1, {.least = 1, .most = 99999});
 }
+Option overwrite_option() {
+  return flag_option("overwrite", "replaces a good step of that number with other content there");
+}
 Option output_folder(const std::string& help) {
   return output_option("output", "DIRECTORY", help);
 }
@@ -160,7 +164,7 @@ Command checkpoint_reshard_command() {
                       text_option("placement", "linear|round-robin|FILE",
                                   "which file holds which expert, as which rank", "linear"),
                       text_option("max-memory", "BYTES", "that may be used, as 256M or 4G", "256M"),
-                      flag_option("overwrite", "replaces a step of that number there")},
+                      overwrite_option()},
           .positionals = one_folder(),
           .run = reshard};
 }
@@ -168,7 +172,8 @@ Command checkpoint_reshard_command() {
 Command checkpoint_import_command() {
   return {.name = "checkpoint import",
           .summary = "released weights as step 0 of a folder of checkpoints",
-          .options = {output_folder("folder of checkpoints to write it to"), files_option()},
+          .options = {output_folder("folder of checkpoints to write it to"), files_option(),
+                      overwrite_option()},
           .positionals = {.unit = "DIRECTORY",
                           .help = "weights in the Hugging Face layout",
                           .least = 1,

@@ -224,7 +224,7 @@ std::vector<Elsewhere> proved_elsewhere() {
       {69, "disk full: faults.disk_full, faults.failing_calls"},
       {70, "file size limit: faults.failing_calls"},
       {74, "no file handle left: faults.failing_calls"},
-      {75, "step exists with other content: runtime.store"},
+      {75, "step exists with other content: runtime.store, launch.checkpoint_tools"},
   };
 }
 }  // namespace switchyard::tests

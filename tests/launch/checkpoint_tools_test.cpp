@@ -53,6 +53,20 @@ TEST_F(CheckpointTools, AReleasedFolderGoesInAndOutBitForBit) {
   }
 }
 
+TEST_F(CheckpointTools, AnotherModelDoesNotTakeThePlaceOfAGoodStep) {
+  const std::string to = path("a");
+  const auto first = must({"import", (kModels / "mixtral-tiny").string(), "--output", to});
+  must({"import", (kModels / "mixtral-tiny").string(), "--output", to, "--files", "2"});
+  const std::vector<std::string> other = {
+      "checkpoint", "import", (kModels / "qwen3-moe-tiny-bf16").string(), "--output", to};
+  const Outcome outcome = run({.words = switchyard(other)});
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("step-000000000000 exists, is good, and has other content"));
+  EXPECT_EQ(must({"info", to})["content_sha256"], first["content_sha256"]);
+  must({"import", (kModels / "qwen3-moe-tiny-bf16").string(), "--output", to, "--overwrite"});
+  EXPECT_NE(must({"info", to})["content_sha256"], first["content_sha256"]);
+}
+
 TEST_F(CheckpointTools, AnyNumberOfFilesAndBackHoldsTheSame) {
   const auto first =
       must({"import", (kModels / "mixtral-tiny").string(), "--output", path("a"), "--files", "3"});

@@ -12,6 +12,7 @@
 #include "runtime/checkpoint/ballot.hpp"
 #include "runtime/checkpoint/commit.hpp"
 #include "runtime/checkpoint/files.hpp"
+#include "runtime/checkpoint/opening.hpp"
 #include "runtime/checkpoint/stored.hpp"
 
 namespace switchyard::runtime {
@@ -44,6 +45,21 @@ void require_room(FileSystem& files, const std::string& directory, std::int64_t 
   throw std::system_error(ENOSPC, std::generic_category(),
                           "checkpoint: " + directory + ": " + std::to_string(bytes) +
                               " bytes wanted, " + std::to_string(room) + " free");
+}
+
+/// A good step of other weights stays: tools write many models and runs under the same numbers.
+void require_replaceable(FileSystem& files, const std::string& directory,
+                         const Manifest& manifest) {
+  const std::string path = directory + "/" + step_name(manifest.info.step);
+  if (!exists(files, path)) return;
+  try {
+    const Manifest there = read_step(files, directory, manifest.info.step);
+    if (there.content_sha256 == manifest.content_sha256) return;
+  } catch (const DamagedCheckpoint&) {
+    return;
+  }
+  throw std::invalid_argument("checkpoint: " + path +
+                              " exists, is good, and has other content; --overwrite replaces it");
 }
 
 /// Sources that also say how much has been asked of all of them.
@@ -136,6 +152,7 @@ Manifest write_step(FileSystem& files, const std::string& directory, const Manif
     Manifest manifest = merge(info, std::move(votes));
     manifest.carried = like.carried;
     manifest.carried_of = like.carried_of;
+    if (!spread.overwrite) require_replaceable(files, directory, manifest);
     write_manifest(files, directory, stage, manifest);
     commit_stage(files, directory, stage, manifest, spread.overwrite, lock);
     return manifest;
