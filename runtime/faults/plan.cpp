@@ -17,34 +17,38 @@ struct Named {
   std::string_view name;
   FaultAction action;
 };
-constexpr std::array<Named, 15> kActions{{{"kill", FaultAction::kKill},
-                                          {"stop", FaultAction::kStop},
-                                          {"spin", FaultAction::kSpin},
-                                          {"sleep", FaultAction::kSleep},
-                                          {"slow", FaultAction::kSlow},
-                                          {"segv", FaultAction::kSegv},
-                                          {"abort", FaultAction::kAbort},
-                                          {"throw", FaultAction::kThrow},
-                                          {"bad_alloc", FaultAction::kBadAlloc},
-                                          {"exit0", FaultAction::kExit0},
-                                          {"exit1", FaultAction::kExit1},
-                                          {"skip", FaultAction::kSkip},
-                                          {"mismatch", FaultAction::kMismatch},
-                                          {"corrupt", FaultAction::kCorrupt},
-                                          {"errno", FaultAction::kErrno}}};
+constexpr std::array<Named, 15> actions() {
+  return {{{"kill", FaultAction::kKill},
+           {"stop", FaultAction::kStop},
+           {"spin", FaultAction::kSpin},
+           {"sleep", FaultAction::kSleep},
+           {"slow", FaultAction::kSlow},
+           {"segv", FaultAction::kSegv},
+           {"abort", FaultAction::kAbort},
+           {"throw", FaultAction::kThrow},
+           {"bad_alloc", FaultAction::kBadAlloc},
+           {"exit0", FaultAction::kExit0},
+           {"exit1", FaultAction::kExit1},
+           {"skip", FaultAction::kSkip},
+           {"mismatch", FaultAction::kMismatch},
+           {"corrupt", FaultAction::kCorrupt},
+           {"errno", FaultAction::kErrno}}};
+}
 
 struct Error {
   std::string_view name;
   int number;
 };
-constexpr std::array<Error, 8> kErrors{{{"ENOSPC", ENOSPC},
-                                        {"EIO", EIO},
-                                        {"EDQUOT", EDQUOT},
-                                        {"EROFS", EROFS},
-                                        {"EMFILE", EMFILE},
-                                        {"EINTR", EINTR},
-                                        {"EFBIG", EFBIG},
-                                        {"EACCES", EACCES}}};
+constexpr std::array<Error, 8> errors() {
+  return {{{"ENOSPC", ENOSPC},
+           {"EIO", EIO},
+           {"EDQUOT", EDQUOT},
+           {"EROFS", EROFS},
+           {"EMFILE", EMFILE},
+           {"EINTR", EINTR},
+           {"EFBIG", EFBIG},
+           {"EACCES", EACCES}}};
+}
 
 const std::vector<std::string> phases() {
   return {"init",   "load",     "start",     "route",     "plan",     "dispatch",
@@ -74,7 +78,7 @@ std::string one_among(const std::string& what, std::string_view got,
 
 std::vector<std::string> action_names() {
   std::vector<std::string> names;
-  for (const Named& one : kActions) names.emplace_back(one.name);
+  for (const Named& one : actions()) names.emplace_back(one.name);
   names.emplace_back("disk-full");
   return names;
 }
@@ -112,12 +116,12 @@ std::int64_t whole(const std::string& key, std::string_view text, std::uint64_t&
 
 double value_of(FaultAction action, std::string_view name, std::string_view text) {
   if (action == FaultAction::kErrno) {
-    for (const Error& error : kErrors) {
+    for (const Error& error : errors()) {
       if (error.name == text) return error.number;
     }
     if (const auto number = number_from<int>(text); number && *number > 0) return *number;
     std::vector<std::string> names;
-    for (const Error& error : kErrors) names.emplace_back(error.name);
+    for (const Error& error : errors()) names.emplace_back(error.name);
     refuse("errno", text, names);
   }
   const auto seconds = number_from<double>(text);
@@ -137,8 +141,9 @@ void put_action(Fault& fault, std::string_view text) {
     fault.value = ENOSPC;
     return;
   }
-  const auto found = std::ranges::find(kActions, name, &Named::name);
-  if (found == kActions.end()) refuse("action", name, action_names());
+  const auto known = actions();
+  const auto found = std::ranges::find(known, name, &Named::name);
+  if (found == known.end()) refuse("action", name, action_names());
   fault.action = found->action;
   if (equals != std::string_view::npos) {
     fault.value = value_of(fault.action, name, text.substr(equals + 1));
@@ -233,7 +238,7 @@ std::vector<Fault> placed(std::vector<Fault> faults, std::uint64_t seed, int ran
 
 std::string Fault::words() const {
   std::string text;
-  for (const Named& one : kActions) {
+  for (const Named& one : actions()) {
     if (one.action == action) text = one.name;
   }
   if (action == FaultAction::kErrno) {

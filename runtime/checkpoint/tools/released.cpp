@@ -23,22 +23,39 @@ namespace fs = std::filesystem;
 constexpr std::int64_t kMostText = 16'000'000;
 constexpr const char* kHeader = "safetensors:";  ///< of labels: then the file's name
 constexpr const char* kFile = "file:";
-constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr char kIndex[] = "model.safetensors.index.json";
+
+/// As files name it; nothing: they have no such type.
+std::string dtype_of(DataType type) {
+  switch (type) {
+    case DataType::kFloat32:
+      return "F32";
+    case DataType::kBfloat16:
+      return "BF16";
+    case DataType::kFloat16:
+      return "F16";
+    case DataType::kInt64:
+      return "I64";
+    case DataType::kUint8:
+      return "U8";
+    case DataType::kInt8:
+      return "I8";
+    case DataType::kFp8:
+      return "F8_E4M3";
+    case DataType::kInt32:
+      return "I32";
+  }
+  return "";
+}
 
 /// The type that stands for one of a file; another one goes as bytes, under its own name.
 DataType type_of(const std::string& dtype) {
-  static const std::map<std::string, DataType> types{
-      {"F32", DataType::kFloat32}, {"BF16", DataType::kBfloat16}, {"F16", DataType::kFloat16},
-      {"I64", DataType::kInt64},   {"U8", DataType::kUint8},      {"I8", DataType::kInt8},
-      {"F8_E4M3", DataType::kFp8}, {"I32", DataType::kInt32}};
-  const auto found = types.find(dtype);
-  return found == types.end() ? DataType::kUint8 : found->second;
-}
-
-std::string dtype_of(DataType type) {
-  static const std::array<const char*, 9> names{"",   "F32", "BF16",    "F16", "I64",
-                                                "U8", "I8",  "F8_E4M3", "I32"};
-  return names.at(static_cast<std::size_t>(type));
+  for (const DataType type :
+       {DataType::kFloat32, DataType::kBfloat16, DataType::kFloat16, DataType::kInt64,
+        DataType::kUint8, DataType::kInt8, DataType::kFp8, DataType::kInt32}) {
+    if (dtype_of(type) == dtype) return type;
+  }
+  return DataType::kUint8;
 }
 
 /// The number behind a word of a name: 3 of "model.layers.3.mlp" for "layers."; -1: none.
