@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "comm/collective.hpp"
@@ -71,6 +72,12 @@ Channel Group::new_channel() {
     throw std::invalid_argument("group: no channel left");
   }
   return Channel{next_channel_++};
+}
+
+void Group::begin_anew(NodeMap nodes) {
+  nodes_ = std::move(nodes);
+  processors_ = 0;
+  next_channel_ = static_cast<int>(kFirstExchange);
 }
 
 void require_message(const char* where, const Group& group, int peer, const Extent& extent) {

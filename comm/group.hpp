@@ -81,6 +81,10 @@ class Group {
   [[nodiscard]] virtual Pending receive(int from, Channel channel, Buffer buffer,
                                         Extent extent) = 0;
 
+  /// Takes a message that has come on this channel and that no receive waits for, so that it can be
+  /// thrown away. Empty: there is none. Does not wait.
+  [[nodiscard]] virtual Pending take_stray(int from, Channel channel) = 0;
+
   /// Waits for one, or for all, within the deadline; complete messages keep their buffers.
   void wait(Pending& pending);
   void wait_all(std::span<Pending> pendings);
@@ -108,6 +112,10 @@ class Group {
  protected:
   /// The lowest rank of this group on this rank's machine. Collective.
   [[nodiscard]] virtual int find_leader() = 0;
+  /// For a group whose ranks change: these stand on these nodes, and no channel is open.
+  void begin_anew(NodeMap nodes);
+  /// Channels below this one were opened.
+  [[nodiscard]] int next_channel() const { return next_channel_; }
 
  private:
   Deadline deadline_;

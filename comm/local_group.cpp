@@ -78,6 +78,23 @@ class Receiving final : public Pending::State {
   bool done_ = false;
 };
 
+/// A message that was taken away: here from the start.
+class Stray final : public Pending::State {
+ public:
+  Stray(int from, std::shared_ptr<LocalMessage> message)
+      : from_(from), message_(std::move(message)), buffer_(message_->buffer.size()) {
+    message_->taken.store(true, std::memory_order_release);
+  }
+  [[nodiscard]] bool test() override { return true; }
+  [[nodiscard]] int peer() const override { return from_; }
+  [[nodiscard]] Buffer take() override { return std::move(buffer_); }
+
+ private:
+  int from_;
+  std::shared_ptr<LocalMessage> message_;
+  Buffer buffer_;
+};
+
 class LocalGroup final : public Group {
  public:
   LocalGroup(std::shared_ptr<LocalHub> hub, int rank, std::chrono::milliseconds limit)
@@ -105,6 +122,12 @@ class LocalGroup final : public Group {
     if (buffer.size() < bytes) buffer.resize(bytes);
     return Pending(
         std::make_unique<Receiving>(hub_, from, rank_, channel, std::move(buffer), extent));
+  }
+
+  [[nodiscard]] Pending take_stray(int from, Channel channel) override {
+    auto message = hub_->stray(from, rank_, channel);
+    if (message == nullptr) return {};
+    return Pending(std::make_unique<Stray>(from, std::move(message)));
   }
 
   void require_everyone() const override { hub_->require_everyone(); }

@@ -30,6 +30,16 @@ std::shared_ptr<LocalMessage> LocalHub::get(int from, int to, Channel channel,
   return message;
 }
 
+std::shared_ptr<LocalMessage> LocalHub::stray(int from, int to, Channel channel) {
+  Mailbox& box = mailboxes_[static_cast<std::size_t>(to)];
+  const std::lock_guard lock(box.mutex);
+  Lane& lane = box.lanes[{from, channel}];
+  if (lane.waiting.empty()) return nullptr;
+  auto message = std::move(lane.waiting.begin()->second);
+  lane.waiting.erase(lane.waiting.begin());
+  return message;
+}
+
 void LocalHub::leave(int rank, std::exception_ptr why, const std::string& words) {
   const std::lock_guard lock(leaving_);
   if (left_.load(std::memory_order_relaxed)) return;

@@ -37,6 +37,9 @@ class LocalHub {
   [[nodiscard]] std::shared_ptr<LocalMessage> get(int from, int to, Channel channel,
                                                   std::uint64_t ticket);
 
+  /// The oldest message of a lane that nobody has got; null: none.
+  [[nodiscard]] std::shared_ptr<LocalMessage> stray(int from, int to, Channel channel);
+
   /// This rank throws; the first to say so is remembered.
   void leave(int rank, std::exception_ptr why, const std::string& words);
   /// @throws TemporaryError  "rank 2 left: <its words>", once a rank has left

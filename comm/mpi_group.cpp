@@ -143,6 +143,18 @@ Pending MpiGroup::receive(int from, Channel channel, Buffer buffer, Extent exten
   return Pending(std::move(message));
 }
 
+Pending MpiGroup::take_stray(int from, Channel channel) {
+  int found = 0;
+  MPI_Status status;
+  check(MPI_Iprobe(from, tag(channel), comm_, &found, &status), "MPI_Iprobe");
+  if (found == 0) return {};
+  int bytes = 0;
+  check(MPI_Get_count(&status, MPI_BYTE, &bytes), "MPI_Get_count");
+  if (bytes == MPI_UNDEFINED) return {};  // past 2^31 bytes it may stay where it is
+  return receive(from, channel, Buffer(static_cast<std::size_t>(bytes)),
+                 {.row_bytes = 1, .rows = bytes});
+}
+
 std::unique_ptr<SharedMemory> MpiGroup::share(std::int64_t capacity) {
   return share_between_processes(*this, capacity);
 }

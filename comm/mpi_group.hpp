@@ -28,6 +28,9 @@ class Environment {
 
   /// Ends the job at once with this status; does not return. For the top of a program.
   [[noreturn]] static void abort(int status);
+  /// Ends this process at once with this status, and no other: where MPI_Finalize would wait for
+  /// ranks that are no more. What is in buffers of streams is not written.
+  [[noreturn]] static void leave(int status);
 
  private:
   bool owns_ = false;  ///< this object called MPI_Init and will call MPI_Finalize
@@ -49,6 +52,7 @@ class MpiGroup final : public Group {
   [[nodiscard]] int size() const override { return size_; }
   [[nodiscard]] Pending send(int to, Channel channel, Buffer buffer, Extent extent) override;
   [[nodiscard]] Pending receive(int from, Channel channel, Buffer buffer, Extent extent) override;
+  [[nodiscard]] Pending take_stray(int from, Channel channel) override;
   [[nodiscard]] std::unique_ptr<SharedMemory> share(std::int64_t capacity) override;
   [[nodiscard]] MPI_Comm handle() const { return comm_; }
   /// One row of this many bytes as one item of MPI's. The group keeps and frees it.

@@ -2,6 +2,7 @@
 #pragma once
 /// @file
 /// What a command is, and the table of all of them. One file a command in commands/.
+#include <nlohmann/json.hpp>
 #include <ostream>
 #include <string>
 #include <string_view>
@@ -27,6 +28,10 @@ struct Context {
   JsonOutput& json;                          ///< wanted() on rank 0 only, if --json was given
   comm::Group* ranks = nullptr;              ///< only if the command needs MPI
   runtime::FaultInjector* faults = nullptr;  ///< only if something is to go wrong on purpose
+  nlohmann::ordered_json header = {};        ///< what every JSON result begins with
+  /// To be set where ranks may be gone: this process flushes and leaves with its own status,
+  /// without a word to the others and without MPI_Finalize.
+  bool leaves_alone = false;
 
   [[nodiscard]] comm::Group& group() const;  ///< @throws std::logic_error  without MPI
   [[nodiscard]] bool first() const { return ranks == nullptr || ranks->rank() == 0; }

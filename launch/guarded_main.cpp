@@ -79,14 +79,11 @@ nlohmann::ordered_json settings_of(const Command& command, const Options& option
   return settings;
 }
 
-JsonOutput open_json(const Command& command, const Options& options, int ranks, std::ostream& out) {
-  if (!options.has("json")) return {};
-  return {options.text("json"),
-          out,
-          {{"command", command.name},
-           {"version", version()},
-           {"ranks", ranks},
-           {"options", settings_of(command, options)}}};
+nlohmann::ordered_json header_of(const Command& command, const Options& options, int ranks) {
+  return {{"command", command.name},
+          {"version", version()},
+          {"ranks", ranks},
+          {"options", settings_of(command, options)}};
 }
 
 bool json_on_stdout(const Options& options) {
@@ -115,17 +112,22 @@ int run(const Command& command, const Start& start, const Reporter& reporter, bo
     if (group == nullptr) return body();
     runtime::together(*group, body);
   };
+  const auto header = header_of(command, options, group == nullptr ? 1 : group->size());
   together([&] {
-    const int ranks = group == nullptr ? 1 : group->size();
-    if (prints) json = open_json(command, options, ranks, results);
+    if (prints && options.has("json")) json = {options.text("json"), results, header};
   });
   Context context{.options = options,
                   .out = json_on_stdout(options) ? nowhere : results,
                   .reporter = reporter,
                   .json = json,
                   .ranks = group,
-                  .faults = faults};
+                  .faults = faults,
+                  .header = header};
   int status = command.run(context);
+  if (context.leaves_alone) {
+    results.finish();
+    comm::Environment::leave(status);
+  }
   together([&] { results.finish(); });
   if (group == nullptr) return status;
   for (const auto& of_rank : comm::allgather_values<int>(*group, std::span(&status, 1))) {

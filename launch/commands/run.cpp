@@ -10,6 +10,7 @@
 #include "launch/commands/all.hpp"
 #include "launch/commands/pack_options.hpp"
 #include "launch/commands/run_options.hpp"
+#include "launch/commands/serve.hpp"
 #include "launch/progress.hpp"
 #include "launch/stop_signal.hpp"
 #include "launch/trace_output.hpp"
@@ -203,6 +204,7 @@ int run(Context& context) {
   settings.pack = runtime::pack_mode_from(context.options.text("pack"));
   settings.memory_bytes = memory_of(context.options);
   settings.layer.pack_cache = pack_cache_of(context);
+  if (context.options.flag("serve")) return serve_run(context, settings);
   std::unique_ptr<runtime::WholeFile> file;
   runtime::together(context.group(), [&] {
     if (context.first() && context.options.has("output")) {

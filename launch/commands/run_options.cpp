@@ -9,6 +9,7 @@
 #include "experts/dtype.hpp"
 #include "experts/kernels/dispatch.hpp"
 #include "launch/commands/pack_options.hpp"
+#include "launch/commands/serve.hpp"
 #include "launch/trace_output.hpp"
 #include "launch/version.hpp"
 #include "runtime/words.hpp"
@@ -209,6 +210,7 @@ std::vector<Option> run_options() {
   options.push_back(
       output_option("output", "FILE", "rows of the last layer and step, float32 little-endian"));
   append(options, trace_options());
+  append(options, serve_options());
   return options;
 }
 

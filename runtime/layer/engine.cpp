@@ -9,4 +9,8 @@ Engine::Engine(comm::Group& group, const EngineOptions& options)
       board(group, options.node_queue && exchange->shares_addresses()),
       ffn(group, options.threads, options.timeline),
       sharers(board.mates() * options.threads) {}
+
+void Engine::reopen(comm::Group& group) {
+  exchange = comm::make_exchange(group, choice.options);
+}
 }  // namespace switchyard::runtime

@@ -32,6 +32,8 @@ struct EngineOptions {
 class Engine {
  public:
   Engine(comm::Group& group, const EngineOptions& options);
+  /// Another exchange of the same kind, over a group whose ranks have changed. Collective.
+  void reopen(comm::Group& group);
 
   comm::ExchangeChoice choice;  ///< of the exchange, and why
   std::unique_ptr<comm::Exchange> exchange;
@@ -41,6 +43,7 @@ class Engine {
 
   // Of the call that is under way.
   experts::Routing routing;
+  experts::Routing masked;  ///< a given one without experts that were lost
   RouteAhead ahead;
   experts::RouterScratch router;
   DispatchPlan plan;

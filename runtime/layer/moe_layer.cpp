@@ -8,6 +8,7 @@
 
 #include "experts/synthetic.hpp"
 #include "runtime/layer/inject.hpp"
+#include "runtime/layer/mask.hpp"
 #include "runtime/layer/presum.hpp"
 #include "runtime/layer/whole_batch.hpp"
 #include "runtime/status.hpp"
@@ -244,7 +245,16 @@ void MoeLayer::forward(experts::MatrixView<const float> tokens, const experts::R
   require_out(tokens, out);
   require_sound(routing, tokens.rows);
   engine_->ahead.start({}, 1);  // nothing
-  forward_rounds(tokens, &routing, out, 0);
+  if (placement_.lost().empty()) return forward_rounds(tokens, &routing, out, 0);
+  engine_->masked = routing;
+  mask_lost(placement_, engine_->masked, stats_);
+  forward_rounds(tokens, &engine_->masked, out, 0);
+}
+
+void MoeLayer::rehost(const Placement& placement, std::vector<ReadyExpert> more) {
+  require_fit(placement, group_, spec_);
+  weights_.shard.rehost(placement, group_.rank(), std::move(more));
+  placement_ = placement;
 }
 
 void MoeLayer::forward_rounds(experts::MatrixView<const float> tokens,
@@ -283,7 +293,9 @@ std::int64_t MoeLayer::chunk_of(experts::MatrixView<const float> tokens) const {
 
 void MoeLayer::route_piece(const RouteAhead::Piece& piece, std::int64_t first_token) {
   RouteAhead& ahead = engine_->ahead;
-  route(piece.tokens, first_token + piece.first, ahead.room(piece));
+  experts::Routing& routing = ahead.room(piece);
+  route(piece.tokens, first_token + piece.first, routing);
+  if (!placement_.lost().empty()) mask_lost(placement_, routing, stats_);
   ahead.add(piece);
 }
 
@@ -368,6 +380,7 @@ void MoeLayer::count_arrivals(const Arrivals& arrivals) {
 void MoeLayer::reset_stats() {
   stats_ = {};
   stats_.computed.assign(static_cast<std::size_t>(spec_.router.experts), 0);
+  stats_.masked.assign(static_cast<std::size_t>(spec_.router.experts), 0);
   stats_.load.assign(static_cast<std::size_t>(spec_.router.all_experts()), 0);
 }
 

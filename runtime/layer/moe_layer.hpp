@@ -108,8 +108,17 @@ class MoeLayer {
   void repack(experts::WeightSource& source,
               const std::function<NetworkOutputs(std::int64_t id)>& changed);
 
+  /// The ranks of the group have changed, or what they hold: this placement is of those that there
+  /// are. Slots of experts without a host contribute nothing from now on, other weights stay as
+  /// they are, and LayerStats counts them. Local; the engine is reopened by its owner.
+  /// @param more  experts that the placement gives this rank and that it has not had
+  void rehost(const Placement& placement, std::vector<ReadyExpert> more);
+
   [[nodiscard]] const experts::BlockSpec& spec() const { return spec_; }
   [[nodiscard]] const Placement& placement() const { return placement_; }
+  [[nodiscard]] Engine& engine() { return *engine_; }
+  /// As messages name it: LayerOptions::layer.
+  [[nodiscard]] std::int64_t number() const { return options_.layer; }
   [[nodiscard]] std::string_view transport() const { return engine_->exchange->name(); }
   /// Ranks of this node take each other's tasks.
   [[nodiscard]] bool shares_work() const { return engine_->board.shared(); }

@@ -21,6 +21,10 @@ void choose_hosts(std::span<const std::int32_t> experts, const Placement& placem
     hosts[s] = kNowhere;
     if (experts[s] < 0 || experts[s] >= placement.experts()) continue;
     const auto copies = placement.hosts_of(experts[s]);
+    if (copies.empty()) {
+      throw std::invalid_argument("plan: expert " + std::to_string(experts[s]) + " of token " +
+                                  std::to_string(token) + " has no host, want it masked");
+    }
     if (copies.size() == 1) hosts[s] = copies[0];
     replicas = replicas || copies.size() > 1;
   }

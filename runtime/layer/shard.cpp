@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 namespace switchyard::runtime {
@@ -77,6 +78,32 @@ void Shard::see_mates(const comm::NodeMap& nodes, const Placement& placement, in
       if (block != nullptr) block += block_bytes_;
     }
   }
+}
+
+void Shard::rehost(const Placement& placement, int rank, std::vector<ReadyExpert> more) {
+  if (experts_.size() != 1 || as_needed_ > 0) {
+    throw std::invalid_argument("shard: rehost with mates or experts packed as needed");
+  }
+  LocalExperts next(placement, rank);
+  std::vector<experts::PackedExpert> came;
+  for (const std::int32_t logical : next.logical()) {
+    if (own_.number_of(logical) >= 0) continue;
+    const auto found = std::ranges::find(more, logical, &ReadyExpert::logical);
+    if (found == more.end()) {
+      throw std::invalid_argument("shard: expert " + std::to_string(logical) + " is not here");
+    }
+    came.push_back(view(found->block.as<std::byte>()));
+  }
+  for (ReadyExpert& one : more) more_.push_back(std::move(one.block));
+  std::vector<experts::PackedExpert> experts;
+  auto next_came = came.begin();
+  for (const std::int32_t logical : next.logical()) {
+    const std::int64_t had = own_.number_of(logical);
+    experts.push_back(
+        std::move(had >= 0 ? experts_[0][static_cast<std::size_t>(had)] : *next_came++));
+  }
+  experts_[0] = std::move(experts);
+  own_ = std::move(next);
 }
 
 experts::PackedExpert Shard::pack(std::int64_t number, PackRoom& room) const {

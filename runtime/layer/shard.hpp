@@ -46,6 +46,12 @@ struct PackRoom {
   std::int64_t version = 0;  ///< of the shard's weights
 };
 
+/// An expert that was packed apart.
+struct ReadyExpert {
+  std::int32_t logical = 0;
+  experts::AlignedBuffer block;
+};
+
 class Shard {
  public:
   /// Asks `source` for the experts of `rank` and no others, one at a time.
@@ -57,6 +63,11 @@ class Shard {
   /// @throws std::system_error  a mate's file has gone from the cache
   void see_mates(const comm::NodeMap& nodes, const Placement& placement, int rank,
                  experts::WeightSource& source);
+
+  /// From now on this rank has the experts that `placement` gives it: some that it had, and some of
+  /// `more`. Without mates, and without experts that are packed as needed.
+  /// @throws std::invalid_argument  an expert that is neither
+  void rehost(const Placement& placement, int rank, std::vector<ReadyExpert> more);
 
   [[nodiscard]] std::int64_t size() const { return own_.size(); }
   /// Empty if it is packed as needed, which only one's own are.
@@ -96,6 +107,7 @@ class Shard {
   ShardPlace place_;
   std::shared_ptr<experts::WeightSource> source_;  ///< of what is packed as needed; null: nothing
   experts::AlignedBuffer memory_;                  ///< private blocks
+  std::vector<experts::AlignedBuffer> more_;       ///< of experts that came later
   std::vector<MappedBlock> maps_;
   std::int64_t block_bytes_;
   std::int64_t as_needed_ = 0;

@@ -12,7 +12,8 @@ namespace {
 }
 }  // namespace
 
-Placement::Placement(std::vector<std::vector<std::int32_t>> experts_of, std::int64_t experts)
+Placement::Placement(std::vector<std::vector<std::int32_t>> experts_of, std::int64_t experts,
+                     Hosts hosts)
     : experts_of_(std::move(experts_of)), hosts_of_(static_cast<std::size_t>(experts)) {
   for (std::size_t rank = 0; rank < experts_of_.size(); ++rank) {
     auto& mine = experts_of_[rank];
@@ -30,16 +31,18 @@ Placement::Placement(std::vector<std::vector<std::int32_t>> experts_of, std::int
     }
   }
   for (std::size_t expert = 0; expert < hosts_of_.size(); ++expert) {
-    if (hosts_of_[expert].empty()) {
+    if (!hosts_of_[expert].empty()) continue;
+    lost_.push_back(static_cast<std::int32_t>(expert));
+    if (hosts == Hosts::kAtLeastOne) {
       refuse("expert " + std::to_string(expert) + " has no host, want at least one rank");
     }
   }
 }
 
 Placement Placement::from_lists(std::vector<std::vector<std::int32_t>> experts_of,
-                                std::int64_t experts) {
+                                std::int64_t experts, Hosts hosts) {
   if (experts_of.empty()) refuse("got 0 ranks, want at least 1");
-  return {std::move(experts_of), experts};
+  return {std::move(experts_of), experts, hosts};
 }
 
 Placement Placement::linear(std::int64_t experts, int ranks) {

@@ -11,7 +11,10 @@
 
 namespace switchyard::runtime {
 
-/// Immutable once made; every expert has at least one host.
+/// Whether an expert may have no host: one that was lost with its rank.
+enum class Hosts { kAtLeastOne, kAny };
+
+/// Immutable once made; every expert has at least one host, unless it was made otherwise.
 class Placement {
  public:
   /// Consecutive blocks, the first (experts mod ranks) ranks hold one more. Ranks beyond the number
@@ -23,7 +26,7 @@ class Placement {
   /// @throws std::invalid_argument  "placement: expert 9 on rank 1, want 0 to 7"; an expert without
   ///         a host, or twice on a rank
   [[nodiscard]] static Placement from_lists(std::vector<std::vector<std::int32_t>> experts_of,
-                                            std::int64_t experts);
+                                            std::int64_t experts, Hosts hosts = Hosts::kAtLeastOne);
   /// A placement.proto in text format. @throws std::invalid_argument with file, line and column
   [[nodiscard]] static Placement from_file(const std::filesystem::path& file, std::int64_t experts,
                                            int ranks);
@@ -37,16 +40,20 @@ class Placement {
   [[nodiscard]] std::span<const std::int32_t> experts_of(int rank) const {
     return experts_of_[static_cast<std::size_t>(rank)];
   }
-  /// Ranks with a copy, ascending; at least one.
+  /// Ranks with a copy, ascending; none of one that was lost.
   [[nodiscard]] std::span<const std::int32_t> hosts_of(std::int32_t expert) const {
     return hosts_of_[static_cast<std::size_t>(expert)];
   }
+  /// Experts without a host, ascending.
+  [[nodiscard]] std::span<const std::int32_t> lost() const { return lost_; }
   /// Ranks that hold no expert.
   [[nodiscard]] int idle_ranks() const;
 
  private:
-  Placement(std::vector<std::vector<std::int32_t>> experts_of, std::int64_t experts);
+  Placement(std::vector<std::vector<std::int32_t>> experts_of, std::int64_t experts,
+            Hosts hosts = Hosts::kAtLeastOne);
   std::vector<std::vector<std::int32_t>> experts_of_;
   std::vector<std::vector<std::int32_t>> hosts_of_;
+  std::vector<std::int32_t> lost_;
 };
 }  // namespace switchyard::runtime

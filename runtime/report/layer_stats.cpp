@@ -29,6 +29,8 @@ LayerStats& LayerStats::operator+=(const LayerStats& other) {
   task_seconds += other.task_seconds;
   pack_seconds += other.pack_seconds;
   add(load, other.load);
+  add(masked, other.masked);
+  masked_tokens += other.masked_tokens;
   add(computed, other.computed);
   return *this;
 }

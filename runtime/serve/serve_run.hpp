@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// `run --serve`: MoE layers over a stream of tokens that go on when ranks die.
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "comm/group.hpp"
+#include "runtime/run/run.hpp"
+#include "runtime/run/settings.hpp"
+#include "runtime/serve/account.hpp"
+
+namespace switchyard::runtime {
+
+struct ServeSettings {
+  int spares = 0;  ///< the last ranks, which wait to take the place of one that is lost
+  std::chrono::milliseconds silence{5000};  ///< without a sign of life: killed, and lost
+  bool reload = true;  ///< experts that were lost are loaded again by those who are left
+};
+
+/// All optional but finish.
+struct ServeHooks {
+  std::function<void(std::int64_t done, std::int64_t of)> progress;  ///< on every rank
+  std::function<void()> ready;            ///< on every rank: from here on ranks may be lost
+  std::function<void(std::string)> note;  ///< on the lowest rank that is left
+  std::function<void()> output_begin;     ///< there too: output rows follow, perhaps once more
+  std::function<void(std::span<const std::byte>)> output;
+  /// There too, at the end, once: shows it. Returns the exit status.
+  std::function<int(const RunResult&, const ServeReport&)> finish;
+};
+
+/// Collective over `base` until `ready`; from then on no rank waits for one that is lost. Tokens of
+/// a lost rank are taken over: a step's tokens are those of its number, whoever is there. Returns
+/// the status with which this process has to leave at once: MPI_Finalize may never return.
+/// @throws comm::CollectiveError  before `ready`, on every rank
+/// @throws comm::TakenForLost     this rank was slower than `silence`
+int serve_run(comm::Group& base, const RunSettings& settings, const ServeSettings& serve,
+              const ServeHooks& hooks);
+}  // namespace switchyard::runtime

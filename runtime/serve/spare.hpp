@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// How a rank waits to be needed, and how ranks leave when some may be gone.
+#include <functional>
+#include <optional>
+
+#include "comm/enduring_group.hpp"
+#include "runtime/placement/placement.hpp"
+#include "runtime/serve/keeper.hpp"
+
+namespace switchyard::runtime {
+
+/// Waits until a rank is lost and loads what that rank had; nothing is sent meanwhile.
+/// @param plan  who had what at the start
+/// @return      nothing: this rank may join; or the status with which the others have left
+[[nodiscard]] std::optional<int> wait_as_spare(comm::Membership& membership, const Placement& plan,
+                                               Keeper& keeper);
+
+/// The lowest rank shows the result; the others wait until it has, and leave with its status.
+/// @param show  called there
+/// @throws comm::MembershipChanged  it was lost before it had
+int leave_together(comm::Membership& membership, comm::EnduringGroup& group,
+                   const std::function<int()>& show);
+}  // namespace switchyard::runtime
