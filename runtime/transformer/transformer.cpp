@@ -148,6 +148,14 @@ const Model& Transformer::model() const {
   return parts_->model;
 }
 
+std::vector<MoeLayer*> Transformer::moe_layers() {
+  std::vector<MoeLayer*> layers;
+  for (DecoderLayer& layer : parts_->layers) {
+    if (layer.moe() != nullptr) layers.push_back(layer.moe());
+  }
+  return layers;
+}
+
 PackStats Transformer::packing() const {
   PackStats sum;
   for (const DecoderLayer& layer : parts_->layers) sum += layer.packing();

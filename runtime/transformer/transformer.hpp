@@ -46,6 +46,8 @@ class Transformer {
   [[nodiscard]] experts::Matrix logits(experts::MatrixView<const float> rows) const;
 
   [[nodiscard]] const Model& model() const;
+  /// Those with experts, in order.
+  [[nodiscard]] std::vector<MoeLayer*> moe_layers();
   [[nodiscard]] std::int64_t weight_bytes() const;  ///< packed, on this rank
   [[nodiscard]] PackStats packing() const;          ///< of this rank's experts, since it was loaded
 
