@@ -140,6 +140,8 @@ class Deadline {
   }
   /// How many this rank has entered; equal on all ranks inside one.
   [[nodiscard]] std::int64_t meetings() const { return meetings_; }
+  /// Where ranks whose counts may differ begin something together.
+  void count_meetings_anew() { meetings_ = 0; }
   /// A frame is about to leave.
   void sends(std::span<std::byte> frame) {
     if (!observers_.empty()) tell_sends(frame);

@@ -134,6 +134,7 @@ void EnduringGroup::regroup() {
   if (!takes_part_) members_ = {membership_.rank()};
   rank_ = takes_part_ ? static_cast<int>(mine - members_.begin()) : 0;
   looks_ = 0;
+  deadline().count_meetings_anew();
   begin_anew(NodeMap::from_leaders(std::vector<int>(members_.size(), 0)));
 }
 

@@ -293,7 +293,7 @@ void Watch::watch_mates() {
     mates_[static_cast<std::size_t>(mate)] = -1;
     if (board_->slot(mate).left.load(std::memory_order_acquire) != 0) continue;
     std::this_thread::sleep_for(kDyingTogether);
-    if (!take_word()) continue;
+    if (mates_may_end_.load(std::memory_order_acquire) || !take_word()) continue;
     const RankView view = look(*board_, mate);
     voice_.error("rank " + std::to_string(mate) + " died" +
                  (view.signal != 0 ? " of signal " + std::to_string(view.signal) : "") + " in " +

@@ -43,6 +43,9 @@ class Watch final : public Observer {
   void blocks(const char* phase);
   void flows();
 
+  /// From now on the end of a mate is no failure: somebody else goes on without it.
+  void let_mates_end() { mates_may_end_.store(true, std::memory_order_release); }
+
   /// Where the signal belongs that this process dies of, for a handler; null before join.
   [[nodiscard]] std::atomic<std::int32_t>* dying_signal() {
     return sees_mates() ? &slot().signal : nullptr;
@@ -83,6 +86,7 @@ class Watch final : public Observer {
   std::unique_ptr<WatchBoard> board_;
   std::atomic<bool> joined_{false};
   std::atomic<bool> stop_{false};
+  std::atomic<bool> mates_may_end_{false};
   std::atomic<std::int64_t> blocked_since_{0};  ///< ns; 0: it is not inside a call that blocks
   std::atomic<const char*> blocked_in_{""};
   bool first_called_ = false;  ///< this rank has called the hang

@@ -2,6 +2,7 @@
 #pragma once
 /// @file
 /// What a command is, and the table of all of them. One file a command in commands/.
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <string>
@@ -32,6 +33,8 @@ struct Context {
   /// To be set where ranks may be gone: this process flushes and leaves with its own status,
   /// without a word to the others and without MPI_Finalize.
   bool leaves_alone = false;
+  /// Tells whoever watches over the ranks that one may end, and the job go on; empty without MPI.
+  std::function<void()> let_ranks_end = {};
 
   [[nodiscard]] comm::Group& group() const;  ///< @throws std::logic_error  without MPI
   [[nodiscard]] bool first() const { return ranks == nullptr || ranks->rank() == 0; }

@@ -103,7 +103,8 @@ void warn(const Reporter& reporter, const Options& options,
 
 /// The command with its output, from the first line to the last byte.
 int run(const Command& command, const Start& start, const Reporter& reporter, bool prints,
-        comm::Group* group, runtime::FaultInjector* faults = nullptr) {
+        comm::Group* group, runtime::FaultInjector* faults = nullptr,
+        std::function<void()> let_ranks_end = {}) {
   const Options& options = *start.options;
   Results results(prints ? STDOUT_FILENO : -1);
   Results nowhere(-1);
@@ -122,7 +123,8 @@ int run(const Command& command, const Start& start, const Reporter& reporter, bo
                   .json = json,
                   .ranks = group,
                   .faults = faults,
-                  .header = header};
+                  .header = header,
+                  .let_ranks_end = std::move(let_ranks_end)};
   int status = command.run(context);
   if (context.leaves_alone) {
     results.finish();
@@ -224,7 +226,8 @@ std::optional<runtime::FaultInjector> faults_of(const Command& command, const St
 
 /// Agrees on what all were started with, then runs.
 int guarded_run(const Command& command, const Start& start, const Reporter& reporter,
-                const std::vector<std::string>& environment, comm::Group& group) {
+                const std::vector<std::string>& environment, comm::Group& group,
+                comm::Watch& watch) {
   std::optional<runtime::FaultInjector> faults;
   try {
     std::optional<comm::Problem> problem = start.problem;
@@ -238,8 +241,8 @@ int guarded_run(const Command& command, const Start& start, const Reporter& repo
     comm::agree(group, problem);
     comm::handshake(group, start.fields);
     if (group.rank() == 0) warn(reporter, *start.options, environment);
-    const int status =
-        run(command, start, reporter, group.rank() == 0, &group, faults ? &*faults : nullptr);
+    const int status = run(command, start, reporter, group.rank() == 0, &group,
+                           faults ? &*faults : nullptr, [&watch] { watch.let_mates_end(); });
     group.deadline().phase("finalize");
     return status;
   } catch (const comm::CollectiveError& error) {
@@ -271,7 +274,7 @@ int main_with_mpi(const Command& command, const Start& start,
     watch.flows();
     dying_signal = watch.dying_signal();
     note_fatal_signals();
-    const int status = guarded_run(command, start, *reporter, environment, *group);
+    const int status = guarded_run(command, start, *reporter, environment, *group, watch);
     watch.blocks("finalize");
     group.reset();
     return status;

@@ -12,7 +12,7 @@
 #include "comm/words.hpp"
 #include "launch/commands/whole_model.hpp"
 #include "launch/progress.hpp"
-#include "runtime/report/digest.hpp"
+#include "runtime/faults/injector.hpp"
 #include "runtime/report/whole_file.hpp"
 #include "runtime/status.hpp"
 
@@ -212,6 +212,8 @@ int serve_run(Context& context, const runtime::RunSettings& settings) {
   std::unique_ptr<runtime::WholeFile> file;
   runtime::ServeHooks hooks;
   hooks.progress = [&](std::int64_t done, std::int64_t of) { progress.at(done, of); };
+  hooks.loaded = context.let_ranks_end;
+  hooks.observer = context.faults;
   hooks.ready = [&] { say_ready(context, serve); };
   hooks.note = [&](const std::string& words) { context.reporter.warning(words); };
   if (context.options.has("output")) {

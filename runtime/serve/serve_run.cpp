@@ -244,7 +244,9 @@ int serve_run(comm::Group& base, const RunSettings& settings, const ServeSetting
         "--pack: got experts that are packed as needed with --serve, want --pack eager");
   });
   Serving serving(membership, group, settings, serve, hooks, std::move(job));
+  if (hooks.loaded) hooks.loaded();
   comm::barrier(base);
+  const comm::Observing observing(group.deadline(), hooks.observer);
   if (hooks.ready) hooks.ready();
   return serving.serve();
 }

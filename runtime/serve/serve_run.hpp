@@ -23,8 +23,10 @@ struct ServeSettings {
 
 /// All optional but finish.
 struct ServeHooks {
+  comm::Observer* observer = nullptr;  ///< told where each rank is; outlives the call
   std::function<void(std::int64_t done, std::int64_t of)> progress;  ///< on every rank
-  std::function<void()> ready;            ///< on every rank: from here on ranks may be lost
+  std::function<void()> loaded;  ///< on every rank: soon ranks may be lost, and must be let go
+  std::function<void()> ready;   ///< on every rank: from here on they may
   std::function<void(std::string)> note;  ///< on the lowest rank that is left
   std::function<void()> output_begin;     ///< there too: output rows follow, perhaps once more
   std::function<void(std::span<const std::byte>)> output;
