@@ -26,6 +26,9 @@ double ms_since(Clock::time_point start) {
 }
 
 void require_servable(const RunSettings& settings) {
+  if (settings.stateful) {
+    throw std::invalid_argument("--stateful: got it with --serve, want one of them");
+  }
   if (settings.layer.presum) {
     throw std::invalid_argument("--combine: got presum with --serve, want exact");
   }
