@@ -6,6 +6,8 @@
 namespace switchyard::runtime {
 
 void mask_lost(const Placement& placement, experts::Routing& routing, LayerStats& stats) {
+  if (placement.lost().empty()) return;
+  stats.masked.resize(at(placement.experts()));
   for (std::int64_t t = 0; t < routing.tokens(); ++t) {
     bool degraded = false;
     for (std::int64_t slot = routing.offsets[at(t)]; slot < routing.offsets[at(t + 1)]; ++slot) {
@@ -18,5 +20,13 @@ void mask_lost(const Placement& placement, experts::Routing& routing, LayerStats
     }
     if (degraded) ++stats.masked_tokens;
   }
+}
+
+const experts::Routing& without_lost(const Placement& placement, const experts::Routing& routing,
+                                     experts::Routing& room, LayerStats& stats) {
+  if (placement.lost().empty()) return routing;
+  room = routing;
+  mask_lost(placement, room, stats);
+  return room;
 }
 }  // namespace switchyard::runtime

@@ -12,4 +12,8 @@ namespace switchyard::runtime {
 /// a sum that lacks a part is not made up for.
 /// @param stats  counts slots by expert, and tokens with such a slot
 void mask_lost(const Placement& placement, experts::Routing& routing, LayerStats& stats);
+/// The routing itself where nothing is lost; else a copy of it in `room`, masked.
+[[nodiscard]] const experts::Routing& without_lost(const Placement& placement,
+                                                   const experts::Routing& routing,
+                                                   experts::Routing& room, LayerStats& stats);
 }  // namespace switchyard::runtime

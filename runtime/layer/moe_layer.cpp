@@ -207,8 +207,7 @@ void MoeLayer::forward(experts::MatrixView<const float> tokens, experts::MatrixV
     route(tokens, first_token, engine_->routing);
     return forward(tokens, engine_->routing, out);
   }
-  RouteAhead& ahead = engine_->ahead;
-  ahead.start(tokens, chunk_of(tokens));
+  engine_->ahead.start(tokens, chunk_of(tokens));
   forward_rounds(tokens, nullptr, out, first_token);
 }
 
@@ -245,16 +244,7 @@ void MoeLayer::forward(experts::MatrixView<const float> tokens, const experts::R
   require_out(tokens, out);
   require_sound(routing, tokens.rows);
   engine_->ahead.start({}, 1);  // nothing
-  if (placement_.lost().empty()) return forward_rounds(tokens, &routing, out, 0);
-  engine_->masked = routing;
-  mask_lost(placement_, engine_->masked, stats_);
-  forward_rounds(tokens, &engine_->masked, out, 0);
-}
-
-void MoeLayer::rehost(const Placement& placement, std::vector<ReadyExpert> more) {
-  require_fit(placement, group_, spec_);
-  weights_.shard.rehost(placement, group_.rank(), std::move(more));
-  placement_ = placement;
+  forward_rounds(tokens, &without_lost(placement_, routing, engine_->masked, stats_), out, 0);
 }
 
 void MoeLayer::forward_rounds(experts::MatrixView<const float> tokens,
@@ -293,9 +283,8 @@ std::int64_t MoeLayer::chunk_of(experts::MatrixView<const float> tokens) const {
 
 void MoeLayer::route_piece(const RouteAhead::Piece& piece, std::int64_t first_token) {
   RouteAhead& ahead = engine_->ahead;
-  experts::Routing& routing = ahead.room(piece);
-  route(piece.tokens, first_token + piece.first, routing);
-  if (!placement_.lost().empty()) mask_lost(placement_, routing, stats_);
+  route(piece.tokens, first_token + piece.first, ahead.room(piece));
+  mask_lost(placement_, ahead.room(piece), stats_);
   ahead.add(piece);
 }
 
@@ -380,7 +369,6 @@ void MoeLayer::count_arrivals(const Arrivals& arrivals) {
 void MoeLayer::reset_stats() {
   stats_ = {};
   stats_.computed.assign(static_cast<std::size_t>(spec_.router.experts), 0);
-  stats_.masked.assign(static_cast<std::size_t>(spec_.router.experts), 0);
   stats_.load.assign(static_cast<std::size_t>(spec_.router.all_experts()), 0);
 }
 

@@ -94,7 +94,7 @@ StepPart StepMark::since() const {
     part.slots += now.planned.slots - before.slots;
     DegradedLayer layer{.layer = layers_[i]->number(), .tokens = now.masked_tokens - before.tokens};
     for (std::size_t e = 0; e < now.masked.size(); ++e) {
-      const std::int64_t slots = now.masked[e] - before.masked[e];
+      const std::int64_t slots = now.masked[e] - (e < before.masked.size() ? before.masked[e] : 0);
       if (slots > 0) layer.experts[static_cast<std::int64_t>(e)] = slots;
       layer.slots += slots;
     }
