@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """F13 and F14: `run --serve` while its ranks are killed from outside at random moments.
 
-    tests/faults/serving.py PROGRAM [--count 500] [--seed 1] [--only WORDS] [--verbose]
+    tests/faults/serving.py PROGRAM [500] [--seed 1] [--only WORDS] [--verbose]
 
 Each case starts a job, waits until every rank serves, and kills some (F13), or kills one whose place a
 spare takes (F14); once in a while it stops one for good instead. A case fails if the job does not end with
@@ -163,7 +163,7 @@ def judge(scene, result, victims, steps, reference):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
-    parser.add_argument("--count", type=int, default=500, help="cases, all scenes of a figure together")
+    parser.add_argument("count", type=int, nargs="?", default=500, help="cases of F13, all scenes together")
     parser.add_argument("--joins", type=int, default=None, help="cases of F14; without: a tenth")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=1)
