@@ -58,7 +58,7 @@ class Serving {
         hooks_(hooks),
         job_(std::move(job)),
         total_(settings.warmup + settings.steps),
-        plan_(*job_.placement) {
+        plan_(job_.placement.value()) {
     if (!group.takes_part()) {
       job_.placement = Placement::from_lists({{}}, job_.block.router.experts, Hosts::kAny);
     }
