@@ -129,6 +129,30 @@ bool in_a_step(const comm::WatchBoard& board, int ranks) {
   return false;
 }
 
+/// Open MPI 4.1 can hang when a rank dies while it starts the others. Whoever has had children and
+/// has only dead ones for so long will not come back.
+class LauncherCheck {
+ public:
+  /// Cheap enough for a few times a second. @return  true: it is to be killed
+  bool hangs(pid_t launcher) {
+    const Clock::time_point now = Clock::now();
+    if (now - looked_ < std::chrono::milliseconds(200)) return false;
+    looked_ = now;
+    const Children children = children_alive(launcher);
+    had_children_ = had_children_ || children.all > 0;
+    if (!had_children_ || children.alive > 0) {
+      looks_ = 0;
+      return false;
+    }
+    return ++looks_ > 10;
+  }
+
+ private:
+  bool had_children_ = false;
+  Clock::time_point looked_;
+  int looks_ = 0;  ///< in a row that found only dead ones
+};
+
 /// What happened, from what was said and from where the ranks were.
 void explain(const Speech& speech, const comm::WatchBoard& board, const JobSettings& settings,
              JobResult& result) {
@@ -160,6 +184,7 @@ void explain(const Speech& speech, const comm::WatchBoard& board, const JobSetti
   } else if (speech.notice()) {
     result.words = words_of(*speech.notice(), place);
   } else if (result.mpirun_status > 128) {
+    result.started = true;
     result.words = "mpirun was killed by signal " + std::to_string(result.mpirun_status - 128);
   } else if (result.mpirun_status != 0) {
     result.words = "mpirun left with status " + std::to_string(result.mpirun_status);
@@ -236,6 +261,7 @@ JobResult run_job(const JobSettings& given, SignalQueue& signals) {
     for (const std::string& out : speech.hear(line)) settings.say(out);
   };
   std::optional<Clock::time_point> asked_at;
+  LauncherCheck launcher;
   bool killed = false;
   int state = 0;
   while (::waitpid(mpirun, &state, WNOHANG) != mpirun) {
@@ -256,6 +282,11 @@ JobResult run_job(const JobSettings& given, SignalQueue& signals) {
       killed = asked_at.has_value() && signal != SIGUSR1;
       if (!asked_at) asked_at = Clock::now();
       ::kill(killed ? -mpirun : mpirun, killed ? SIGKILL : SIGUSR1);
+    }
+    if (!killed && launcher.hangs(mpirun)) {
+      killed = true;
+      result.started = true;
+      ::kill(-mpirun, SIGKILL);
     }
     const auto grace = std::chrono::duration<double>(settings.grace_s);
     if (!killed && asked_at && Clock::now() - *asked_at > grace) {

@@ -94,6 +94,17 @@ void adopt_orphans() {
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
+Children children_alive(int pid) {
+  Children children;
+  for (const pid_t child : children_of(pid)) {
+    char state = 'X';
+    static_cast<void>(comm::process_start(child, state));
+    ++children.all;
+    if (state != 'Z' && state != 'X') ++children.alive;
+  }
+  return children;
+}
+
 int end_descendants() {
   int killed = 0;
   while (true) {

@@ -31,6 +31,13 @@ int sweep_leftovers(const std::filesystem::path& base);
 
 /// Descendants come to this process when their parent dies, so that none is lost.
 void adopt_orphans();
+/// Children of a process that have not ended, and all of them.
+struct Children {
+  int alive = 0;
+  int all = 0;
+};
+[[nodiscard]] Children children_alive(int pid);
+
 /// Kills what is left of this process's descendants and waits until all are gone. @return  how many
 /// had to be killed
 int end_descendants();

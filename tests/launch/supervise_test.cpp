@@ -137,6 +137,22 @@ TEST(Supervise, LostHostsAreLeftOut) {
   EXPECT_THAT(second, HasSubstr("-n 2 --host b:2"));
 }
 
+TEST(Supervise, ALauncherThatHangsBesideDeadRanksIsKilled) {
+  const auto launcher =
+      std::filesystem::path(testing::TempDir()) / ("hangs_" + std::to_string(::getpid()));
+  // A child that has ended and is never collected, as Open MPI leaves them.
+  std::ofstream(launcher) << "#!/bin/sh\ntrue &\nexec sleep 60\n";
+  std::filesystem::permissions(launcher, std::filesystem::perms::owner_all);
+  const Outcome outcome =
+      run({.words = supervise(
+               {"--ranks", "2", "--max-restarts", "0", "--mpirun", launcher.string()}, {}),
+           .limit = std::chrono::seconds(20)});
+  std::filesystem::remove(launcher);
+  EXPECT_FALSE(outcome.timed_out);
+  EXPECT_EQ(outcome.status, 75) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("mpirun was killed by signal 9"));
+}
+
 TEST(Faults, AStoppedRankIsNamedByTheOthers) {
   const Outcome outcome =
       run({.words = mpirun(3, small_run({"--inject", "stop@rank=2,step=1,phase=dispatch"}))});
