@@ -50,6 +50,7 @@ class Nowhere final : public Group {
   Pending receive(int from, Channel channel, Buffer buffer, Extent extent) override {
     return send(from, channel, std::move(buffer), extent);
   }
+  Pending take_stray(int, Channel) override { throw std::logic_error("no"); }
   std::unique_ptr<SharedMemory> share(std::int64_t) override { throw std::logic_error("no"); }
   std::vector<std::pair<const std::byte*, std::int64_t>> started;
 
