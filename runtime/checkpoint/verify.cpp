@@ -69,17 +69,4 @@ StepVerdict verify_checkpoint(FileSystem& files, const std::string& directory, s
   return verdict;
 }
 
-std::vector<StepVerdict> verify_checkpoints(FileSystem& files, const std::string& directory,
-                                            const std::function<void(std::int64_t)>& progress) {
-  std::vector<StepVerdict> verdicts;
-  std::int64_t before = 0;
-  for (const std::int64_t step : saved_steps(files, directory)) {
-    const auto from_here = [&](std::int64_t bytes) {
-      if (progress) progress(before + bytes);
-    };
-    verdicts.push_back(verify_checkpoint(files, directory, step, from_here));
-    before += verdicts.back().bytes;
-  }
-  return verdicts;
-}
 }  // namespace switchyard::runtime

@@ -30,13 +30,8 @@ struct StepVerdict {
   [[nodiscard]] bool good() const { return findings.empty(); }
 };
 
-/// Reads every byte of every step, newest first. Memory: StoredCheckpoint::kReadBytes.
+/// Reads every byte of a step. Memory: StoredCheckpoint::kReadBytes.
 /// @param progress  may be empty; called with bytes read so far
-/// @throws std::system_error  the folder cannot be read
-[[nodiscard]] std::vector<StepVerdict> verify_checkpoints(
-    FileSystem& files, const std::string& directory,
-    const std::function<void(std::int64_t)>& progress = {});
-/// One step of it.
 [[nodiscard]] StepVerdict verify_checkpoint(FileSystem& files, const std::string& directory,
                                             std::int64_t step,
                                             const std::function<void(std::int64_t)>& progress = {});

@@ -93,8 +93,8 @@ TEST(CheckpointFormat, TheGoldenCheckpointOfVersionOneLoads) {
     });
     fs::remove(kGolden + "/v1/LOCK");
   }
-  for (const StepVerdict& verdict : verify_checkpoints(*files, kGolden + "/v1")) {
-    for (const Finding& finding : verdict.findings) ADD_FAILURE() << finding.words;
+  for (const Finding& finding : verify_checkpoint(*files, kGolden + "/v1", 2).findings) {
+    ADD_FAILURE() << finding.words;
   }
   StoredCheckpoint stored(*files, kGolden + "/v1", 2);
   EXPECT_EQ(State(2, kWidth).differences(stored), "");

@@ -227,13 +227,14 @@ TEST_F(Newest, WhatTheLoaderThrowsEndsTheSearch) {
 
 TEST_F(Newest, VerifySaysWhichTensorsAreStillGood) {
   damage(2, "shard-00000-of-00002.sy", 4096);
-  const auto verdicts = verify_checkpoints(files_, folder_);
-  ASSERT_EQ(verdicts.size(), 3U);
-  EXPECT_TRUE(verdicts[0].good());
-  EXPECT_EQ(verdicts[1].step, 2);
-  ASSERT_EQ(verdicts[1].findings.size(), 1U);
-  EXPECT_EQ(verdicts[1].findings[0].part, "data");
-  EXPECT_EQ(verdicts[1].findings[0].block, 0);
-  EXPECT_EQ(verdicts[1].good_tensors, verdicts[1].tensors - 1);
+  const auto steps = saved_steps(files_, folder_);
+  ASSERT_EQ(steps.size(), 3U);
+  EXPECT_TRUE(verify_checkpoint(files_, folder_, steps[0]).good());
+  EXPECT_EQ(steps[1], 2);
+  const StepVerdict verdict = verify_checkpoint(files_, folder_, 2);
+  ASSERT_EQ(verdict.findings.size(), 1U);
+  EXPECT_EQ(verdict.findings[0].part, "data");
+  EXPECT_EQ(verdict.findings[0].block, 0);
+  EXPECT_EQ(verdict.good_tensors, verdict.tensors - 1);
 }
 }  // namespace
