@@ -24,11 +24,6 @@ std::vector<std::string> steps_in(const std::string& folder) {
   return names;
 }
 
-std::string bytes_of(const fs::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
-}
-
 void flip(const fs::path& file, std::int64_t at) {
   std::fstream stream(file, std::ios::binary | std::ios::in | std::ios::out);
   stream.seekg(at);
@@ -37,9 +32,9 @@ void flip(const fs::path& file, std::int64_t at) {
   stream.put(static_cast<char>(old ^ 1));
 }
 
-std::vector<std::string> saved_to(const TemporaryFolder& folder,
+std::vector<std::string> saved_to(const TempFolder& folder,
                                   const std::vector<std::string>& more = {}) {
-  std::vector<std::string> words{"--save-to", folder.path};
+  std::vector<std::string> words{"--save-to", folder.path().string()};
   words.insert(words.end(), more.begin(), more.end());
   return words;
 }
@@ -50,8 +45,8 @@ nlohmann::json result_of(const Outcome& outcome) {
 }
 
 TEST(Resume, EndsAsTheUninterruptedRunOnAnyRanksAndPlacement) {
-  const TemporaryFolder folder("resume");
-  const std::string placement = folder.path + "/replicas.textproto";
+  const TempFolder folder;
+  const std::string placement = (folder / "replicas.textproto").string();
   std::ofstream(placement) << "version: 1\nrank { expert: [0, 1, 2, 3, 7] }\nrank { expert: [0, 4] "
                               "}\nrank { expert: [5, 6, 7, 0] }\n";
   const Ended whole = ended(1, {"--steps", "9"});
@@ -67,54 +62,55 @@ TEST(Resume, EndsAsTheUninterruptedRunOnAnyRanksAndPlacement) {
   EXPECT_EQ(json["steps"], 3);
   EXPECT_EQ(json["output_digest"], whole.output);
   EXPECT_EQ(json["state_digest"], whole.state);
-  EXPECT_EQ(steps_in(folder.path).size(), 2U) << "--keep 2";
+  EXPECT_EQ(steps_in(folder.path().string()).size(), 2U) << "--keep 2";
 
   // Once more at its end: nothing is computed, and the same comes out.
   EXPECT_EQ(ended(2, saved_to(folder, {"--steps", "9"})), whole);
 }
 
 TEST(Resume, TakesTheSavedStateInOtherStoredTypes) {
-  const TemporaryFolder folder("types");
+  const TempFolder folder;
   const Ended saved = ended(2, saved_to(folder));
   for (const char* weights : {"bfloat16", "int8"}) {
     EXPECT_EQ(ended(3, saved_to(folder, {"--weights", weights})), saved) << weights;
     const Outcome on =
-        run({.words = mpirun(2, stateful_run({"--save-to", folder.path + "-" + weights, "--weights",
-                                              weights, "--steps", "3"}))});
+        run({.words = mpirun(2, stateful_run({"--save-to", folder.path().string() + "-" + weights,
+                                              "--weights", weights, "--steps", "3"}))});
     EXPECT_EQ(on.status, 0) << on.err;
     const Ended whole = ended(1, {"--weights", weights});
-    EXPECT_EQ(ended(3, {"--save-to", folder.path + "-" + weights, "--weights", weights}), whole);
-    fs::remove_all(folder.path + "-" + weights);
+    EXPECT_EQ(ended(3, {"--save-to", folder.path().string() + "-" + weights, "--weights", weights}),
+              whole);
+    fs::remove_all(folder.path().string() + "-" + weights);
   }
 }
 
 TEST(Resume, AsynchronousBytesAreSynchronousBytes) {
-  const TemporaryFolder async("async");
-  const TemporaryFolder sync("sync");
+  const TempFolder async;
+  const TempFolder sync;
   const std::vector<std::string> often{"--save-every", "1", "--keep", "9"};
   auto one = saved_to(async, often);
   auto other = saved_to(sync, often);
   other.insert(other.end(), {"--save", "sync"});
   EXPECT_EQ(ended(3, one), ended(3, other));
   int files = 0;
-  for (const std::string& step : steps_in(async.path)) {  // some may have been left out
-    for (const auto& entry : fs::directory_iterator(async.path + "/" + step)) {
+  for (const std::string& step : steps_in(async.path().string())) {  // some may have been left out
+    for (const auto& entry : fs::directory_iterator(async.path().string() + "/" + step)) {
       const std::string name = entry.path().filename();
-      EXPECT_EQ(bytes_of(entry.path()), bytes_of(sync.path + "/" + step + "/" + name))
+      EXPECT_EQ(read_file(entry.path()), read_file(sync.path().string() + "/" + step + "/" + name))
           << step << "/" << name;
       ++files;
     }
   }
   EXPECT_GE(files, 4);
-  EXPECT_EQ(steps_in(sync.path).size(), 6U);
+  EXPECT_EQ(steps_in(sync.path().string()).size(), 6U);
 }
 
 TEST(Resume, ADamagedStepIsSkippedByName) {
-  const TemporaryFolder folder("damaged");
+  const TempFolder folder;
   const Ended whole = ended(2, {"--steps", "8"});
   ended(2, saved_to(folder, {"--save-every", "3", "--save", "sync"}));
-  ASSERT_EQ(steps_in(folder.path).size(), 2U);
-  const std::string newest = folder.path + "/" + steps_in(folder.path).back();
+  ASSERT_EQ(steps_in(folder.path().string()).size(), 2U);
+  const std::string newest = folder.path().string() + "/" + steps_in(folder.path().string()).back();
   flip(newest + "/shard-00001-of-00002.sy", 5000);
   const Outcome outcome =
       run({.words = mpirun(3, stateful_run(saved_to(folder, {"--steps", "8"})))});
@@ -127,16 +123,18 @@ TEST(Resume, ADamagedStepIsSkippedByName) {
 }
 
 TEST(Resume, NeverStartsAnewInSilence) {
-  const TemporaryFolder folder("silence");
+  const TempFolder folder;
   ended(2, saved_to(folder, {"--steps", "2"}));
-  flip(folder.path + "/" + steps_in(folder.path)[0] + "/shard-00000-of-00002.sy", 5000);
+  flip(folder.path().string() + "/" + steps_in(folder.path().string())[0] +
+           "/shard-00000-of-00002.sy",
+       5000);
   const Outcome refused = run({.words = mpirun(2, stateful_run(saved_to(folder)))});
   EXPECT_EQ(refused.status, 2) << refused.err;
   EXPECT_EQ(ended(2, saved_to(folder, {"--fresh"})), ended(1));
 }
 
 TEST(Resume, OfAnotherRunIsRefusedByName) {
-  const TemporaryFolder folder("another");
+  const TempFolder folder;
   ended(2, saved_to(folder, {"--steps", "2"}));
   const auto refusal = [&](const std::vector<std::string>& more) {
     const Outcome outcome = run({.words = mpirun(2, stateful_run(saved_to(folder, more)))});
@@ -153,7 +151,7 @@ TEST(Resume, OfAnotherRunIsRefusedByName) {
   const Outcome model =
       run({.words = switchyard({"run", "--stateful", "--model", "olmoe", "--set", "hidden_size=64",
                                 "--set", "moe_intermediate_size=32", "--tokens", "9", "--save-to",
-                                folder.path})});
+                                folder.path().string()})});
   EXPECT_EQ(model.status, 2);
   EXPECT_THAT(model.err, HasSubstr("was saved with model deepseek-v3"));
 }
@@ -176,12 +174,13 @@ TEST(Resume, ASignalToAnyRankSavesAndLeavesWith75) {
   int case_number = 0;
   for (const std::string& whom : {std::string("echo $job"), std::string("pgrep -P $job | head -1"),
                                   std::string("pgrep -P $job | tail -1")}) {
-    const TemporaryFolder folder("signal");
+    const TempFolder folder;
     const std::string signal = ++case_number == 3 ? "TERM" : "USR1";
-    const Outcome left = signalled(folder.path, signal, whom, case_number == 2 ? "sync" : "async");
+    const Outcome left =
+        signalled(folder.path().string(), signal, whom, case_number == 2 ? "sync" : "async");
     EXPECT_EQ(left.status, 75) << left.err;
     EXPECT_EQ(left.err_lines("asked to leave by a signal"), 1) << left.err;
-    const std::string newest = steps_in(folder.path).back();
+    const std::string newest = steps_in(folder.path().string()).back();
     const std::int64_t step = std::stoll(newest.substr(5));
     EXPECT_THAT(left.err, HasSubstr("after step " + std::to_string(step) + " of"));
     const std::string steps = std::to_string(step + 2);

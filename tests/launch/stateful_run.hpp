@@ -11,21 +11,9 @@
 #include <vector>
 
 #include "tests/launch/program.hpp"
+#include "tests/runtime/safetensors_writer.hpp"
 
 namespace switchyard::tests {
-
-/// A new empty folder, gone at the end.
-struct TemporaryFolder {
-  explicit TemporaryFolder(const std::string& what)
-      : path(testing::TempDir() + what + "-" + std::to_string(::getpid())) {
-    std::filesystem::remove_all(path);
-    std::filesystem::create_directories(path);
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  std::string path;
-};
 
 /// Two layers of eight experts with a shared one, six steps.
 inline std::vector<std::string> stateful_run(const std::vector<std::string>& more,

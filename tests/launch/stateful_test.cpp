@@ -19,8 +19,8 @@ TEST(Stateful, EndsTheSameAtEveryRankCount) {
 }
 
 TEST(Stateful, EndsTheSameHoweverItIsRun) {
-  const TemporaryFolder folder("stateful");
-  const std::string placement = folder.path + "/replicas.textproto";
+  const TempFolder folder;
+  const std::string placement = (folder / "replicas.textproto").string();
   std::ofstream(placement) << "version: 1\nrank { expert: [0, 1, 2, 3, 7] }\nrank { expert: [0, 4] "
                               "}\nrank { expert: [5, 6, 7, 0] }\n";
   const Ended plain = ended(1);
