@@ -44,6 +44,19 @@ def marked(mark):
     return found
 
 
+def ranks_of(mark):
+    """Pids of a case's ranks: those of its processes that mpirun has given one."""
+    found = []
+    for pid in marked(mark):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                if b"OMPI_COMM_WORLD_RANK=" in file.read():
+                    found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
 class Job:
     """A process group whose stderr is read as it comes; `fired` is when a fault said so."""
     number = 0
@@ -120,13 +133,6 @@ def supervised(program, ranks, words, options=()):
 
 def launched(program, ranks, words):
     return ["mpirun", "-q", "-n", str(ranks), program, *words]
-
-
-def stateful(program):
-    """Whether this build can save runs."""
-    text = subprocess.run([program, "run", "--help"], capture_output=True, text=True,
-                          check=True).stdout
-    return "--save-to" in text
 
 
 class Campaign:

@@ -14,19 +14,17 @@ ON_RANK_0 = {"manifest", "commit", "retention"}
 LIMIT_S = 0.5
 
 
-def cases(saves):
-    phases = PHASES + (SAVING if saves else [])
+def cases():
     for ranks in (2, 4):
-        for way, phase, rank in itertools.product(WAYS, phases, range(ranks)):
+        for way, phase, rank in itertools.product(WAYS, PHASES + SAVING, range(ranks)):
             if phase not in ON_RANK_0 or rank == 0:
                 yield ranks, way, phase, rank
 
 
 def main():
     campaign = jobs.Campaign(10)
-    saves = jobs.stateful(campaign.program)
     times = []
-    chosen = campaign.share(list(cases(saves)))
+    chosen = campaign.share(list(cases()))
     for ranks, way, phase, rank in chosen:
         case = f"{way}@rank={rank},phase={phase}" + (",step=2" if phase in PHASES[2:6] else "")
         with tempfile.TemporaryDirectory(prefix="switchyard-faults-") as folder:

@@ -23,9 +23,7 @@ def mpirun_of(job):
     return None
 
 
-def words(folder, saves, steps):
-    if not saves:
-        return jobs.RUN + ["--steps", str(steps)]
+def words(folder, steps):
     return jobs.RUN + ["--stateful", "--steps", str(steps), "--save-every", "1000000", "--save-to", folder]
 
 
@@ -33,11 +31,11 @@ def steps_in(folder):
     return [name for name in os.listdir(folder) if name.startswith("step-")] if os.path.isdir(folder) else []
 
 
-def run_case(campaign, number, saves):
+def run_case(campaign, number):
     what = ["kill supervisor", "kill mpirun", "USR1", "TERM"][number % 4]
     with tempfile.TemporaryDirectory(prefix="switchyard-faults-") as folder:
         saved = folder + "/saved"
-        job = jobs.Job(jobs.supervised(campaign.program, RANKS, words(saved, saves, 100000),
+        job = jobs.Job(jobs.supervised(campaign.program, RANKS, words(saved, 100000),
                                        ["--max-restarts", "0"]))
         time.sleep(1.0 + campaign.random.uniform(0, 1))
         name = f"case {number}: {what}"
@@ -64,16 +62,15 @@ def run_case(campaign, number, saves):
             campaign.fail(name, f"status {status}, want 75", job)
         elif job.strays or job.leaks:
             campaign.fail(name, f"left {job.strays} {job.leaks}", job)
-        elif saves and what in ("USR1", "TERM") and not steps_in(saved):
+        elif what in ("USR1", "TERM") and not steps_in(saved):
             campaign.fail(name, "it left without having saved", job)
 
 
 def main():
     campaign = jobs.Campaign(8)
-    saves = jobs.stateful(campaign.program)
     for number in range(campaign.count):
-        run_case(campaign, number, saves)
-    campaign.end(f"{campaign.count} ends{'' if saves else ', without saves'}")
+        run_case(campaign, number)
+    campaign.end(f"{campaign.count} ends")
 
 
 if __name__ == "__main__":
