@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Puts presets/*.textproto into one C++ string, so that the program needs no data files. Run as a
-# script: cmake -D OUTPUT=FILE.cpp -D PRESETS=DIRECTORY -P presets.cmake
+# script: cmake -D OUTPUT=FILE.cpp -D PRESETS=DIRECTORY -D HEADER=FILE.hpp -D FUNCTION=NAME -P presets.cmake
 # One string and no array of pointers: it lies in read-only memory as it is.
 file(GLOB presets ${PRESETS}/*.textproto)
 list(SORT presets)
@@ -13,10 +13,10 @@ foreach(preset IN LISTS presets)
   string(APPEND text "    R\"textproto(${content})textproto\" \"\\f\"\n")
 endforeach()
 file(WRITE ${OUTPUT} "// Generated from presets/*.textproto by presets.cmake.
-#include \"runtime/model/presets.hpp\"
+#include \"${HEADER}\"
 
 namespace switchyard::runtime {
-std::string_view preset_texts() {
+std::string_view ${FUNCTION}() {
   return
 ${text}      ;
 }
