@@ -14,7 +14,7 @@ cores() { env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc; }
 # The Debian packages that a build needs; `check` adds its own.
 build_packages=(g++ cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libopenblas-dev
   libprotobuf-dev protobuf-compiler libboost-program-options-dev libgtest-dev libgmock-dev
-  nlohmann-json3-dev libssl-dev libicu-dev)
+  nlohmann-json3-dev libssl-dev libicu-dev zlib1g-dev)
 
 # missing_packages NAME...: those that dpkg does not have in full.
 missing_packages() {
