@@ -5,6 +5,9 @@ include(CMakePackageConfigHelpers)
 set(switchyard_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/switchyard)
 
 install(TARGETS switchyard RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+if(TARGET switchyard-sim)
+  install(TARGETS switchyard-sim RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
 install(TARGETS switchyard_comm switchyard_experts switchyard_runtime EXPORT switchyard
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY comm experts runtime DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/switchyard

@@ -60,9 +60,14 @@ function(switchyard_unite name)
   target_compile_options(switchyard_${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
 endfunction()
 
-# switchyard_folder(comm ...): the library of one top-level folder, from all its sources.
+# switchyard_folder(comm ...): the library of one top-level folder, from all its sources but those whose
+# path matches what follows EXCEPT.
 function(switchyard_folder name)
+  cmake_parse_arguments(arg "" "EXCEPT" "" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  if(arg_EXCEPT)
+    list(FILTER sources EXCLUDE REGEX ${arg_EXCEPT})
+  endif()
   add_library(switchyard_${name} STATIC ${sources})
   add_library(switchyard::${name} ALIAS switchyard_${name})
   set_target_properties(switchyard_${name} PROPERTIES EXPORT_NAME ${name})

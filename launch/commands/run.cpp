@@ -10,6 +10,7 @@
 #include "launch/commands/all.hpp"
 #include "launch/commands/pack_options.hpp"
 #include "launch/commands/run_options.hpp"
+#include "launch/commands/run_report.hpp"
 #include "launch/commands/serve.hpp"
 #include "launch/progress.hpp"
 #include "launch/stop_signal.hpp"
@@ -37,8 +38,9 @@ std::string bytes(double count) {
   }
   return fixed(count, count < 10 ? 3 : count < 100 ? 2 : 1) + " " + unit;
 }
+}  // namespace
 
-void print(const runtime::RunResult& result, std::ostream& out) {
+void print_run(const runtime::RunResult& result, std::ostream& out) {
   const auto row = [&out](std::string name, const std::string& value) {
     name.resize(16, ' ');
     out << name << value << '\n';
@@ -109,6 +111,7 @@ void print(const runtime::RunResult& result, std::ostream& out) {
   if (result.stateful) row("state digest", result.state_digest);
 }
 
+namespace {
 /// One line for whoever asked the run to leave.
 std::string describe_stop(const runtime::RunResult& result, const runtime::RunSettings& settings) {
   const std::string after = "run: asked to leave by a signal, left after step " +
@@ -117,8 +120,9 @@ std::string describe_stop(const runtime::RunResult& result, const runtime::RunSe
   if (settings.save.to.empty()) return after + "; nothing is saved without --save-to";
   return after + ", saved in " + settings.save.to + ": the same command goes on from there";
 }
+}  // namespace
 
-nlohmann::ordered_json to_json(const runtime::RunResult& result) {
+nlohmann::ordered_json run_json(const runtime::RunResult& result) {
   nlohmann::ordered_json json;
   json["model"] = result.model;
   json["router"] = result.router;
@@ -186,6 +190,7 @@ nlohmann::ordered_json to_json(const runtime::RunResult& result) {
   return json;
 }
 
+namespace {
 std::vector<comm::Field> prepare(const Options& options) {
   const auto settings = run_settings(options);
   const auto model = runtime::model_of(settings);
@@ -234,8 +239,8 @@ int run(Context& context) {
     if (file) file->commit();
   });
   trace.finish(result.trace);
-  print(result, context.out);
-  if (context.json.wanted()) context.json.write(to_json(result));
+  print_run(result, context.out);
+  if (context.json.wanted()) context.json.write(run_json(result));
   return runtime::kDone;
 }
 }  // namespace

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// Ranks as actors of SimGrid in one process, each with an MPI of its own (SMPI). Nothing of
+/// SimGrid shows here.
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace switchyard::runtime {
+
+struct SimulationOptions {
+  int ranks = 1;
+  int ranks_per_node = 1;
+  /// "NAME:VALUE" of SimGrid's own settings, after ours.
+  std::vector<std::string> settings = {};
+};
+
+/// One a process, for SimGrid has one engine.
+class Simulation {
+ public:
+  explicit Simulation(const SimulationOptions& options);
+  ~Simulation();
+  Simulation(const Simulation&) = delete;
+  Simulation& operator=(const Simulation&) = delete;
+
+  /// Calls `body` once a rank, all of them side by side in simulated time, until all have returned.
+  /// MPI is there to be started. An exception may not leave it.
+  /// @param stuck  called where no rank can go on; may not return
+  void run(const std::function<void(int rank)>& body, const std::function<void()>& stuck);
+
+  /// Simulated seconds since the beginning.
+  [[nodiscard]] static double now();
+  /// This rank computes for so long.
+  static void compute(double seconds);
+  /// "3.32"
+  [[nodiscard]] static std::string version();
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+}  // namespace switchyard::runtime

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+/// @file
+/// How a simulated rank waits. On a real machine comm asks MPI again and again whether a message is
+/// through (MPI_Test) and gives the processor away in between; here nothing can change between two
+/// questions unless simulated time passes, so a question costs nothing, and giving the processor
+/// away means to sleep until one of this rank's messages is through.
+#include <mpi.h>
+#include <vector>
+
+namespace switchyard::runtime {
+
+/// The open messages of one rank. What MPI_Isend and MPI_Irecv hand to the program is an entry of
+/// it, and MPI_Test asks the entry.
+class OpenMessages {
+ public:
+  OpenMessages() = default;
+  ~OpenMessages();
+  OpenMessages(const OpenMessages&) = delete;
+  OpenMessages& operator=(const OpenMessages&) = delete;
+
+  /// @return  what stands for this request from now on
+  [[nodiscard]] MPI_Request add(MPI_Request request);
+  /// As MPI_Test.
+  int test(MPI_Request* handle, int* done, MPI_Status* status);
+  /// Sleeps until one is through; a while if there are none.
+  void sleep();
+
+  /// Of the rank that calls; null outside of any.
+  [[nodiscard]] static OpenMessages* mine();
+
+ private:
+  struct Entry {
+    std::size_t place = 0;  ///< in open_
+    bool done = false;
+    MPI_Status status{};
+  };
+  void finish(Entry& entry);
+
+  std::vector<MPI_Request> open_;  ///< as SMPI knows them
+  std::vector<Entry*> entries_;    ///< of each
+  std::vector<Entry*> spare_;
+  double looked_at_ = -1;  ///< simulated time at which every open one was known not to be through
+};
+}  // namespace switchyard::runtime
