@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <chrono>
 #include <cstdlib>
+#include <thread>
 
 #include "comm/mpi_group.hpp"
 
 namespace switchyard::comm {
+namespace {
+/// MPI may hang on the way out too, beside a launcher that hangs: the process ends all the same.
+constexpr std::chrono::milliseconds kMostOfAnAbort{400};
+}  // namespace
 
 Environment::Environment() {
   int initialized = 0;
@@ -20,6 +26,10 @@ Environment::~Environment() {
 }
 
 void Environment::abort(int status) {
+  std::thread([status] {
+    std::this_thread::sleep_for(kMostOfAnAbort);
+    std::_Exit(status);
+  }).detach();
   if (mpi_is_running()) MPI_Abort(MPI_COMM_WORLD, status);
   std::_Exit(status);  // without MPI, or if it came back
 }

@@ -70,14 +70,6 @@ std::byte* map_given(const std::string& given, std::int64_t bytes) {
   }
   return memory;
 }
-
-/// MPI may hang on the way out too: the process ends all the same.
-void end_anyway_soon(int status) {
-  std::thread([status] {
-    std::this_thread::sleep_for(milliseconds(400));
-    std::_Exit(status);
-  }).detach();
-}
 }  // namespace
 
 Watch::Watch(milliseconds limit, WatchVoice voice) : limit_(limit), voice_(std::move(voice)) {
@@ -147,8 +139,9 @@ void Watch::join(Group& group, const std::string& given) {
   barrier(group);  // from here on all are numbered alike
 }
 
-void Watch::blocks(const char* phase) {
+void Watch::blocks(const char* phase, milliseconds least) {
   blocked_in_.store(phase, kRelaxed);
+  blocked_limit_.store(std::max(limit_, least).count(), kRelaxed);
   if (sees_mates()) {
     // It waits, in MPI: whoever has not come is at work elsewhere.
     slot().waits_since.store(steady_ns(), kRelaxed);
@@ -259,7 +252,9 @@ void Watch::run() {
       std::this_thread::sleep_for(milliseconds(5));
     }
     const std::int64_t since = blocked_since_.load(std::memory_order_acquire);
-    if (since != 0 && steady_ns() - since > limit_.count() * 1'000'000) call_blocked();
+    if (since != 0 && steady_ns() - since > blocked_limit_.load(kRelaxed) * 1'000'000) {
+      call_blocked();
+    }
   }
 }
 
@@ -267,12 +262,18 @@ void Watch::tick() {
   Slot& own = slot();
   own.heartbeat.store(steady_ns(), kRelaxed);
   if (board_->head().called.load(std::memory_order_acquire) == 0) return;
+  if (blocked_since_.load(kRelaxed) != 0) return tell_blocked();
   // Whoever waits says so itself; whoever is at work cannot.
   if (own.waits_for.load(kRelaxed) != kNobody || own.told.exchange(1) != 0) return;
   const RankView view = look(*board_, rank_);
   char text[32];
   std::snprintf(text, sizeof text, "%.1f", view.since_s);
   voice_.line("waits: for nobody, at work for " + std::string(text) + " s in " + view.place());
+}
+
+void Watch::tell_blocked() {
+  if (slot().told.exchange(1) != 0) return;
+  voice_.line("waits: in " + std::string(blocked_in_.load()) + ", for all ranks");
 }
 
 void Watch::watch_mates() {
@@ -293,12 +294,17 @@ void Watch::watch_mates() {
     mates_[static_cast<std::size_t>(mate)] = -1;
     if (board_->slot(mate).left.load(std::memory_order_acquire) != 0) continue;
     std::this_thread::sleep_for(kDyingTogether);
-    if (mates_may_end_.load(std::memory_order_acquire) || !take_word()) continue;
+    if (mates_may_end_.load(std::memory_order_acquire)) continue;
+    if (!take_word()) {
+      // Somebody else has the word, and ends the job; a launcher that hangs would not.
+      std::this_thread::sleep_for(kOtherEndsIt);
+      voice_.abort(kTemporary);
+      continue;
+    }
     const RankView view = look(*board_, mate);
     voice_.error("rank " + std::to_string(mate) + " died" +
                  (view.signal != 0 ? " of signal " + std::to_string(view.signal) : "") + " in " +
                  view.place());
-    end_anyway_soon(kTemporary);
     voice_.abort(kTemporary);
   }
 }
@@ -306,17 +312,16 @@ void Watch::watch_mates() {
 void Watch::call_blocked() {
   if (sees_mates()) {
     late();
-    if (!first_called_) {
-      std::this_thread::sleep_for(kOtherEndsIt);
-    } else {
-      const std::string seconds = std::to_string(limit_.count() / 1000);
+    if (first_called_) {
       static_cast<void>(explain("in " + std::string(blocked_in_.load()) + ", for all ranks"));
+    } else {
+      tell_blocked();
+      std::this_thread::sleep_for(kOtherEndsIt);
     }
   } else {
     voice_.error(std::string(blocked_in_.load()) + ": MPI has not come back within " +
-                 std::to_string(limit_.count()) + " ms: some rank has not come");
+                 std::to_string(blocked_limit_.load()) + " ms: some rank has not come");
   }
-  end_anyway_soon(kTemporary);
   voice_.abort(kTemporary);
   std::_Exit(kTemporary);
 }

@@ -39,8 +39,8 @@ class Watch final : public Observer {
   /// @param given  memory of somebody who outlives the job, "/proc/17/fd/5:TOKEN"; may be empty
   void join(Group& group, const std::string& given);
   /// The rank's own thread enters a call that no deadline can end: MPI_Init, MPI_Finalize. It is
-  /// limited as a wait is. @param phase  a literal
-  void blocks(const char* phase);
+  /// limited as a wait is, but never to less than `least`. @param phase  a literal
+  void blocks(const char* phase, std::chrono::milliseconds least = {});
   void flows();
 
   /// From now on the end of a mate is no failure: somebody else goes on without it.
@@ -70,6 +70,7 @@ class Watch final : public Observer {
  private:
   void run();
   void tick();
+  void tell_blocked();
   void watch_mates();
   void call_blocked();
   void moved_on_board(const Position& to) noexcept;
@@ -89,7 +90,8 @@ class Watch final : public Observer {
   std::atomic<bool> mates_may_end_{false};
   std::atomic<std::int64_t> blocked_since_{0};  ///< ns; 0: it is not inside a call that blocks
   std::atomic<const char*> blocked_in_{""};
-  bool first_called_ = false;  ///< this rank has called the hang
+  std::atomic<std::int64_t> blocked_limit_{0};  ///< ms
+  bool first_called_ = false;                   ///< this rank has called the hang
   std::vector<RankView> before_;
   std::vector<RankView> now_;
   std::vector<int> mates_;  ///< pidfds by rank; -1: none

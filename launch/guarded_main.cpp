@@ -26,6 +26,9 @@
 
 namespace switchyard::launch {
 namespace {
+/// However short the deadline: MPI starts many processes, which a loaded machine takes seconds for.
+constexpr std::chrono::seconds kLeastForMpi{10};
+
 /// What a rank knows before it talks to the others.
 struct Start {
   std::optional<Options> options;
@@ -263,7 +266,7 @@ int main_with_mpi(const Command& command, const Start& start,
   comm::Watch watch(limit, {.line = [&](std::string_view text) { reporter->line(text); },
                             .error = [&](std::string_view text) { reporter->error(text); },
                             .abort = [](int status) { comm::Environment::abort(status); }});
-  watch.blocks("init");
+  watch.blocks("init", kLeastForMpi);
   const comm::Environment mpi;
   std::unique_ptr<comm::MpiGroup> group;
   try {

@@ -129,28 +129,44 @@ bool in_a_step(const comm::WatchBoard& board, int ranks) {
   return false;
 }
 
-/// Open MPI 4.1 can hang when a rank dies while it starts the others. Whoever has had children and
-/// has only dead ones for so long will not come back.
+/// Whether all ranks have said that they are about to end as they should.
+bool all_left(const comm::WatchBoard& board, int ranks) {
+  for (int rank = 0; rank < ranks; ++rank) {
+    const comm::Slot& slot = board.slot(rank);
+    if (slot.pid.load() == 0 || slot.left.load() == 0) return false;
+  }
+  return true;
+}
+
+/// Threads of Open MPI 4.1's mpirun can wait for each other for ever when a rank dies or aborts.
+/// Whoever has had children and has only dead ones will not come back; in a job that has failed,
+/// whoever sleeps beside dead ones that it should have collected shows it sooner.
 class LauncherCheck {
  public:
-  /// Cheap enough for a few times a second. @return  true: it is to be killed
-  bool hangs(pid_t launcher) {
+  /// @param pause  between two looks: cheap enough for many a second
+  /// @return  true: it is to be killed
+  bool hangs(pid_t launcher, bool failed, std::chrono::milliseconds pause) {
     const Clock::time_point now = Clock::now();
-    if (now - looked_ < std::chrono::milliseconds(200)) return false;
+    if (now - looked_ < pause) return false;
     looked_ = now;
     const Children children = children_alive(launcher);
     had_children_ = had_children_ || children.all > 0;
     if (!had_children_ || children.alive > 0) {
-      looks_ = 0;
+      alone_ = asleep_ = 0;
       return false;
     }
-    return ++looks_ > 10;
+    ++alone_;
+    asleep_ = failed && children.all > 0 && sleeps(launcher) ? asleep_ + 1 : 0;
+    return asleep_ > 8 || alone_ > 100;
   }
+  /// Whether the last look found only dead children.
+  [[nodiscard]] bool alone() const { return alone_ > 0; }
 
  private:
   bool had_children_ = false;
   Clock::time_point looked_;
-  int looks_ = 0;  ///< in a row that found only dead ones
+  int alone_ = 0;   ///< looks in a row that found only dead ones
+  int asleep_ = 0;  ///< looks in a row that found it asleep beside them
 };
 
 /// What happened, from what was said and from where the ranks were.
@@ -173,8 +189,6 @@ void explain(const Speech& speech, const comm::WatchBoard& board, const JobSetti
     if (view.known) {
       place = view.place();
       result.phase = view.phase;
-      // Whatever status it chose: it left in the middle, and said nothing.
-      result.lost = result.lost || (!view.left && speech.errors().empty());
       // Whatever status it chose: it left in the middle, and said nothing.
       result.lost = result.lost || (!view.left && speech.errors().empty());
     }
@@ -268,7 +282,10 @@ JobResult run_job(const JobSettings& given, SignalQueue& signals) {
     std::array<pollfd, 2> files{pollfd{.fd = pipe[0], .events = POLLIN, .revents = 0},
                                 pollfd{.fd = signals.file(), .events = POLLIN, .revents = 0}};
     // Often until a step has begun, which is measured; then only when something happens.
-    ::poll(files.data(), files.size(), result.first_step_s < 0 ? 5 : 200);
+    const bool ends = launcher.alone() || !speech.errors().empty();
+    const std::chrono::milliseconds pause(ends ? 20 : 200);
+    ::poll(files.data(), files.size(),
+           result.first_step_s < 0 ? 5 : static_cast<int>(pause.count()));
     if (result.first_step_s < 0 && in_a_step(shared.board(), settings.ranks)) {
       result.first_step_s = std::chrono::duration<double>(Clock::now() - begin).count();
     }
@@ -283,7 +300,7 @@ JobResult run_job(const JobSettings& given, SignalQueue& signals) {
       if (!asked_at) asked_at = Clock::now();
       ::kill(killed ? -mpirun : mpirun, killed ? SIGKILL : SIGUSR1);
     }
-    if (!killed && launcher.hangs(mpirun)) {
+    if (!killed && launcher.hangs(mpirun, !all_left(shared.board(), settings.ranks), pause)) {
       killed = true;
       result.started = true;
       ::kill(-mpirun, SIGKILL);

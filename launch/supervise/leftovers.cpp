@@ -5,6 +5,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -103,6 +104,17 @@ Children children_alive(int pid) {
     if (state != 'Z' && state != 'X') ++children.alive;
   }
   return children;
+}
+
+bool sleeps(int pid) {
+  std::error_code ignored;
+  for (const auto& task :
+       fs::directory_iterator("/proc/" + std::to_string(pid) + "/task", ignored)) {
+    char state = 'X';
+    static_cast<void>(comm::process_start(std::atoll(task.path().filename().c_str()), state));
+    if (state != 'S') return false;
+  }
+  return true;
 }
 
 int end_descendants() {

@@ -37,6 +37,8 @@ struct Children {
   int all = 0;
 };
 [[nodiscard]] Children children_alive(int pid);
+/// Whether no thread of a process runs or is about to.
+[[nodiscard]] bool sleeps(int pid);
 
 /// Kills what is left of this process's descendants and waits until all are gone. @return  how many
 /// had to be killed

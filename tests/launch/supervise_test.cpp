@@ -163,6 +163,15 @@ TEST(Faults, AStoppedRankIsNamedByTheOthers) {
   EXPECT_EQ(outcome.err_lines("waits: 2 s in dispatch"), 2) << outcome.err;
 }
 
+TEST(Faults, AHangInTheEndIsNamedByThoseInsideMpi) {
+  const Outcome outcome =
+      run({.words = mpirun(4, small_run({"--inject", "stop@rank=2,phase=finalize"}))});
+  EXPECT_EQ(outcome.status, 75) << outcome.err;
+  EXPECT_EQ(outcome.err_lines("switchyard: error:"), 1) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("hang: rank 2 was stopped by a signal in finalize"));
+  EXPECT_EQ(outcome.err_lines("waits: in finalize, for all ranks"), 3) << outcome.err;
+}
+
 TEST(Faults, ACorruptFrameIsOneLineAndStatus70) {
   for (const char* transport : {"node", "p2p"}) {
     const Outcome outcome =
