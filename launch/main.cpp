@@ -2,6 +2,7 @@
 // switchyard COMMAND [options]: finds the command; guarded_main does the rest.
 #include <algorithm>
 #include <exception>
+#include <google/protobuf/stubs/logging.h>
 #include <unistd.h>
 
 #include "launch/command.hpp"
@@ -119,6 +120,7 @@ int start(const std::vector<std::string>& args, const std::vector<std::string>& 
 
 int main(int argc, char** argv) {
   switchyard::launch::prepare_descriptors();
+  google::protobuf::SetLogHandler(nullptr);  // what it refuses is said in a line of ours
   const std::vector<std::string> args(argv + std::min(argc, 1), argv + argc);
   std::vector<std::string> environment;
   for (char** entry = environ; *entry != nullptr; ++entry) environment.emplace_back(*entry);
