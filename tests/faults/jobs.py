@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the campaigns on whole jobs have in common: a job, how it ended, and what it left behind.
 
-A campaign is PROGRAM [COUNT [SEED]]: so many cases, drawn from the seed; each that fails is printed with
-what gives it again, and the last line counts them.
+A campaign is PROGRAM [COUNT [SEED [FIRST]]]: so many cases, drawn from the seed; each that fails is printed
+with what gives it again, and the last line counts them. A list of cases is shuffled by the seed, and the slice
+that begins with FIRST is taken, so that a full count may be run in pieces.
 """
 import os
 import random
@@ -136,22 +137,23 @@ def launched(program, ranks, words):
 
 
 class Campaign:
-    """usage: CAMPAIGN PROGRAM [COUNT [SEED]]"""
+    """usage: CAMPAIGN PROGRAM [COUNT [SEED [FIRST]]]"""
 
     def __init__(self, count, argv=None):
         argv = argv or sys.argv
         if len(argv) < 2:
-            sys.exit(f"usage: {argv[0]} SWITCHYARD [COUNT [SEED]]")
+            sys.exit(f"usage: {argv[0]} SWITCHYARD [COUNT [SEED [FIRST]]]")
         self.name = os.path.basename(argv[0])
         self.program = os.path.abspath(argv[1])
         self.count = int(argv[2]) if len(argv) > 2 else count
         self.seed = int(argv[3]) if len(argv) > 3 else 1
+        self.first = int(argv[4]) if len(argv) > 4 else 0
         self.random = random.Random(self.seed)
         self.failures = 0
 
     def share(self, cases):
-        """`count` of the cases, drawn without repetition; all if there are fewer."""
-        return self.random.sample(cases, min(self.count, len(cases)))
+        """`count` of the cases from number `first` on, in an order drawn from the seed."""
+        return self.random.sample(cases, len(cases))[self.first:self.first + self.count]
 
     def fail(self, case, words, job=None):
         self.failures += 1
@@ -160,7 +162,8 @@ class Campaign:
             print("  " + "\n  ".join(job.lines[-12:]), flush=True)
 
     def end(self, words):
-        print(f"{self.name}: {words}; {self.failures} failed (seed {self.seed})", flush=True)
+        first = f", from {self.first}" if self.first else ""
+        print(f"{self.name}: {words}; {self.failures} failed (seed {self.seed}{first})", flush=True)
         sys.exit(0 if self.failures == 0 else 1)
 
 
