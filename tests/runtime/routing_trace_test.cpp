@@ -176,9 +176,8 @@ TEST_F(TraceFile, ThatIsBadIsRefusedInTheseWords) {
   EXPECT_EQ(refusal(std::string(100, 'x')),
             "byte 0: got a file that does not begin with SYTRAC01, want a routing trace");
   EXPECT_EQ(refusal(whole + "more"), at(whole.size()) + "got 4 bytes after the trailer, want none");
-  const std::size_t second = whole.find("SYFR", first + 4);
-  EXPECT_EQ(refusal(whole.substr(0, second)),
-            at(second) + "the file ends here, want a frame or the trailer: it has been cut");
+  EXPECT_EQ(refusal(whole.substr(0, first + 9)),
+            at(first) + "the file ends here, want a frame or the trailer: it has been cut");
   EXPECT_EQ(refusal(whole.substr(0, end)),
             at(whole.rfind("SYFR")) +
                 "the file ends inside a frame, want 48 bytes of it and the trailer: it has been "
