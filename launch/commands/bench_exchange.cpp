@@ -44,18 +44,19 @@ void print(const ExchangeReport& report, const std::string& model, int ranks, st
       << report.results.front().row_bytes << " bytes; us a dispatch and combine, slowest rank; "
       << "bytes of all ranks\n"
       << "# alltoallv: the same (token, slot) rows packed for MPI_Alltoallv, out and back; ratio: "
-      << "median of its time over the transport's\n";
+      << "median of its time over the transport's\n"
+      << "# copies: what each rank must at least copy, alone; limit: alltoallv's time over that\n";
   Table table({"tokens/rank", "at once", "rows", "logical B", "wire B", "type", "transport",
                "min us", "median us", "p99 us", "max us", "algbw GB/s", "busbw GB/s",
-               "alltoallv us", "its wire B", "ratio", "#wrong"});
+               "alltoallv us", "its wire B", "ratio", "copies us", "limit", "#wrong"});
   for (const ExchangeResult& r : report.results) {
     table.row({count(r.tokens_per_rank), count(r.chunk_tokens), count(r.rows),
                count(r.logical_bytes), count(r.wire_bytes), "float32",
                r.transport + (r.combine == "exact" ? "" : ", " + r.combine), figure(r.us.min),
                figure(r.us.median), figure(r.us.p99), figure(r.us.max), figure(r.algbw_gb_per_s),
                figure(r.busbw_gb_per_s), figure(r.pack_alltoallv_us.median),
-               count(r.pack_alltoallv_wire_bytes), decimal(r.ratio, 2),
-               count(r.wrong + r.pack_alltoallv_wrong)});
+               count(r.pack_alltoallv_wire_bytes), decimal(r.ratio, 2), figure(r.copies_us.median),
+               decimal(r.limit, 2), count(r.wrong + r.pack_alltoallv_wrong)});
   }
   table.print(out);
   if (report.counts.empty()) return;
@@ -84,6 +85,7 @@ nlohmann::ordered_json to_json(const ExchangeReport& report) {
                                {"row_bytes", r.row_bytes},
                                {"logical_bytes", r.logical_bytes},
                                {"wire_bytes", r.wire_bytes},
+                               {"batches", r.batches},
                                {"repetitions", r.repetitions}};
     put(row, "us", r.us);
     row["algbw_gb_per_s"] = r.algbw_gb_per_s;
@@ -91,6 +93,8 @@ nlohmann::ordered_json to_json(const ExchangeReport& report) {
     put(row, "pack_alltoallv_us", r.pack_alltoallv_us);
     row["pack_alltoallv_wire_bytes"] = r.pack_alltoallv_wire_bytes;
     row["ratio"] = r.ratio;
+    put(row, "copies_us", r.copies_us);
+    row["limit"] = r.limit;
     row["wrong"] = r.wrong;
     row["pack_alltoallv_wrong"] = r.pack_alltoallv_wrong;
     json[r.combine == "exact" ? "results" : "presum_results"].push_back(std::move(row));

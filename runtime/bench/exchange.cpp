@@ -17,13 +17,23 @@ struct Turn {
   std::int64_t wrong = 0;
 };
 
-Candidate candidate(std::string name, Turn& turn, ExchangeWork& work) {
-  const auto run = [&turn, &work] {
+/// How many ranks each processor of the rank's node has, if all work.
+std::int64_t sharers_of_a_processor(comm::Group& group) {
+  const auto mates = static_cast<std::int64_t>(group.nodes().mates_of(group.rank()).size());
+  const std::int64_t processors = group.processors();
+  return (mates + processors - 1) / processors;
+}
+
+/// @param sharers  0: by the clock; else by processor time, which so many ranks take in turn
+Candidate candidate(std::string name, Turn& turn, ExchangeWork& work, std::int64_t sharers = 0) {
+  const auto run = [&turn, &work, sharers] {
+    const double began = thread_seconds();
     const Stopwatch watch;
     turn.side->run(work);
-    const double seconds = watch.seconds();
+    const double seconds =
+        sharers > 0 ? static_cast<double>(sharers) * (thread_seconds() - began) : watch.seconds();
     turn.wrong += work.wrong(turn.side->results());
-    return seconds;
+    return seconds / static_cast<double>(work.batches);
   };
   return {.name = std::move(name), .run = run, .prepare = [&work](std::int64_t repetition) {
             work.renew(repetition);
@@ -42,9 +52,7 @@ using Engines = std::vector<std::unique_ptr<Engine>>;
 /// processors, twice as much, for every round takes them all through the scheduler.
 std::int64_t tokens_in_cache(comm::Group& group, const ExchangeSettings& settings) {
   constexpr std::int64_t kCacheBytes = std::int64_t{1} << 20;
-  const auto mates = static_cast<std::int64_t>(group.nodes().mates_of(group.rank()).size());
-  const std::int64_t processors = group.processors();
-  const std::int64_t sharers = (mates + processors - 1) / processors;
+  const std::int64_t sharers = sharers_of_a_processor(group);
   const std::int64_t bytes = sharers == 1 ? kCacheBytes : 2 * kCacheBytes;
   const std::int64_t token_bytes =
       settings.router.hidden * std::int64_t{sizeof(float)} * settings.router.top_k;
@@ -71,38 +79,46 @@ void measure_rows(comm::Group& group, const ExchangeSettings& settings, const En
       kinds.back().combine = presum ? "presum" : "exact";
     }
   }
+  const std::size_t copies = turns.size();
+  turns.push_back({.side = copies_side(*work, chunk)});
   if (mpi) turns.push_back({.side = alltoallv_side(group, *work)});
   std::vector<Candidate> candidates;
   for (std::size_t i = 0; i < turns.size(); ++i) {
-    const std::string name =
-        i < kinds.size() ? kinds[i].transport + ", " + kinds[i].combine : "pack + MPI_Alltoallv";
-    candidates.push_back(candidate(name, turns[i], *work));
+    const std::string name = i < kinds.size() ? kinds[i].transport + ", " + kinds[i].combine
+                             : i == copies    ? "copies alone"
+                                              : "pack + MPI_Alltoallv";
+    candidates.push_back(
+        candidate(name, turns[i], *work, i == copies ? sharers_of_a_processor(group) : 0));
   }
   alternate(group, candidates, settings.budget);
 
   const auto total = [&](std::int64_t mine) {
     return static_cast<std::int64_t>(sum_over_ranks(group, static_cast<double>(mine)));
   };
+  const auto of_a_batch = [&](std::int64_t mine) { return total(mine) / work->batches; };
   const double ranks = group.size();
   for (std::size_t i = 0; i < kinds.size(); ++i) {
     ExchangeResult& result = kinds[i];
     result.tokens_per_rank = tokens_per_rank;
     result.row_bytes = work->hidden * std::int64_t{sizeof(float)};
-    result.rows = total(work->routing.slots());
+    result.batches = work->batches;
+    result.rows = of_a_batch(work->routing.slots());
     result.logical_bytes = 2 * result.rows * result.row_bytes;
-    result.wire_bytes = total(turns[i].side->wire_bytes());
+    result.wire_bytes = of_a_batch(turns[i].side->wire_bytes());
     result.repetitions = static_cast<std::int64_t>(candidates[i].seconds.size());
-    result.rows_crossed = total(turns[i].side->rows_out());
+    result.rows_crossed = of_a_batch(turns[i].side->rows_out());
     result.us = in_us(candidates[i].seconds);
-    result.wrong = total(turns[i].wrong);
+    result.copies_us = in_us(candidates[copies].seconds);
+    result.wrong = total(turns[i].wrong + turns[copies].wrong);
     result.algbw_gb_per_s =
         1e-3 * static_cast<double>(result.logical_bytes) / ranks / result.us.median;
     result.busbw_gb_per_s = result.algbw_gb_per_s * (ranks - 1) / ranks;
     if (mpi) {
       result.pack_alltoallv_us = in_us(candidates.back().seconds);
-      result.pack_alltoallv_wire_bytes = total(turns.back().side->wire_bytes());
+      result.pack_alltoallv_wire_bytes = of_a_batch(turns.back().side->wire_bytes());
       result.pack_alltoallv_wrong = total(turns.back().wrong);
       result.ratio = median_ratio(candidates.back().seconds, candidates[i].seconds);
+      result.limit = median_ratio(candidates.back().seconds, candidates[copies].seconds);
     }
     results.push_back(std::move(result));
   }

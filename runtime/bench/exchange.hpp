@@ -11,6 +11,12 @@
 /// for bit, in every repetition, with other rows each time; and every (token, slot) result of the
 /// last chunk, for those of the chunks before lay in the same memory.
 ///
+/// Beside them the copies alone: what each rank must copy for it and no more, in private memory,
+/// without a word to anybody, and where ranks share processors, one after the other. No transport
+/// can be faster, so `limit` is what a ratio can come to.
+///
+/// Few tokens are sent as several batches in a row, each by itself; times are of one batch.
+///
 /// The routing is known on both sides. MPI_Alltoallv gets the row counts for nothing; a transport
 /// has to tell them (its headers and notes are inside its time).
 #include <cstdint>
@@ -49,13 +55,17 @@ struct ExchangeResult {
   std::int64_t logical_bytes = 0;  ///< every (token, slot) row out and back, all ranks
   std::int64_t wire_bytes = 0;     ///< that left a rank, headers and notes included, all ranks
   std::int64_t repetitions = 0;
+  std::int64_t batches = 1;  ///< in a row in one repetition; times and bytes are of one
   Summary us;
+  Summary copies_us;                           ///< of the copies alone
   Summary pack_alltoallv_us;                   ///< zeros where there is no MPI
   std::int64_t pack_alltoallv_wire_bytes = 0;  ///< rows for other ranks, out and back
   double ratio = 0;           ///< median over repetitions of pack_alltoallv over this transport
+  double limit = 0;           ///< the same over the copies alone
   double algbw_gb_per_s = 0;  ///< logical bytes of one rank over the median time
   double busbw_gb_per_s = 0;  ///< the part of them that is for other ranks, (ranks - 1) / ranks
-  std::int64_t wrong = 0;     ///< (token, slot) results and sums that are not what they must be
+  std::int64_t wrong = 0;     ///< (token, slot) results and sums that are not what they must be,
+                              ///< those of the copies included
   std::int64_t pack_alltoallv_wrong = 0;
 };
 

@@ -15,10 +15,11 @@ class TransportSide final : public ExchangeSide {
       : engine_(engine), presum_(presum), local_(work.placement, work.rank) {
     const std::int64_t tokens = work.routing.tokens();
     const int stages = engine.exchange->stages();
-    for (std::int64_t first = 0; first < tokens; first += chunk_tokens) {
+    for (std::int64_t first = 0; first < tokens; first += chunks_.back().count) {
+      const std::int64_t left_of_batch = work.batch - first % work.batch;
       Chunk& chunk = chunks_.emplace_back();
       chunk.first = first;
-      chunk.count = std::min(chunk_tokens, tokens - first);
+      chunk.count = std::min(chunk_tokens, left_of_batch);
       chunk.plan =
           make_plan(work.routing, work.placement, work.rank, first, chunk.count, 0, presum);
       if (presum) plan_presum(chunk.plan);

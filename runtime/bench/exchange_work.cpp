@@ -10,6 +10,14 @@
 
 namespace switchyard::runtime::bench {
 namespace {
+/// Few tokens come in batches of about so many together, as benches of messages send many in a row.
+constexpr std::int64_t kTokensInARow = 128;
+constexpr std::int64_t kMostBatches = 20;
+
+std::int64_t batches_of(std::int64_t tokens_per_rank) {
+  return std::clamp(kTokensInARow / tokens_per_rank, std::int64_t{1}, kMostBatches);
+}
+
 /// What sum_slots must come to, from the definition.
 experts::Matrix expected_sums(const experts::Routing& routing, const experts::Matrix& tokens) {
   experts::Matrix sums(tokens.rows(), tokens.cols());
@@ -30,17 +38,19 @@ experts::Matrix expected_sums(const experts::Routing& routing, const experts::Ma
 ExchangeWork::ExchangeWork(comm::Group& group, const ExchangeSettings& settings,
                            std::int64_t tokens_per_rank)
     : hidden(settings.router.hidden),
+      batch(tokens_per_rank),
+      batches(batches_of(tokens_per_rank)),
       rank(group.rank()),
       placement(Placement::linear(settings.router.experts, group.size())),
-      tokens(tokens_per_rank, settings.router.hidden),
-      sums(tokens_per_rank, settings.router.hidden),
+      tokens(batches * batch, settings.router.hidden),
+      sums(batches * batch, settings.router.hidden),
       inject(settings.inject),
-      base_(tokens_per_rank, settings.router.hidden) {
+      base_(batches * batch, settings.router.hidden) {
   experts::RouterSpec router = settings.router;
   router.identity = 0;  // they never travel
-  const std::int64_t first = rank * tokens_per_rank;
-  routing = experts::synthetic_routing(router, settings.zipf, settings.seed, 0, 0, first,
-                                       tokens_per_rank);
+  const std::int64_t first = rank * tokens.rows();
+  routing =
+      experts::synthetic_routing(router, settings.zipf, settings.seed, 0, 0, first, tokens.rows());
   experts::fill_tokens(settings.seed, 0, first, base_.view());
   base_sums_ = expected_sums(routing, base_);
 }

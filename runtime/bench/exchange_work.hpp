@@ -16,7 +16,9 @@
 
 namespace switchyard::runtime::bench {
 
-/// Tokens and routing of this rank at one number of tokens.
+/// Tokens and routing of this rank at one number of tokens: that of a batch. A repetition is some
+/// batches in a row, each dispatched and combined by itself, so that what its start costs (ranks
+/// that share processors leave a barrier up to a turn of the scheduler apart) is shared by many.
 struct ExchangeWork {
   ExchangeWork(comm::Group& group, const ExchangeSettings& settings, std::int64_t tokens_per_rank);
 
@@ -30,10 +32,12 @@ struct ExchangeWork {
   [[nodiscard]] std::int64_t wrong(const std::vector<const float*>& results) const;
 
   std::int64_t hidden = 0;
+  std::int64_t batch = 0;    ///< tokens of one; at least 1
+  std::int64_t batches = 1;  ///< of a repetition; those of batch b from token b * batch on
   int rank = 0;
   Placement placement;
   experts::Routing routing;
-  experts::Matrix tokens;                  ///< [tokens, hidden]
+  experts::Matrix tokens;                  ///< [batches * batch, hidden]
   experts::Matrix sums;                    ///< [tokens, hidden], written by a side
   experts::Isa isa = experts::best_isa();  ///< asked once: it takes a virtual machine microseconds
   bool inject = false;
@@ -66,7 +70,7 @@ class ExchangeSide {
   /// Where the last run's result of each slot lies at home; null for those whose memory was used
   /// again.
   [[nodiscard]] const std::vector<const float*>& results() const { return results_; }
-  /// Rows that left this rank for another in one run, on the way out.
+  /// Rows that left this rank for another in one run (of all batches), on the way out.
   [[nodiscard]] virtual std::int64_t rows_out() const = 0;
   /// Bytes that left this rank in one run.
   [[nodiscard]] virtual std::int64_t wire_bytes() const = 0;
@@ -81,6 +85,11 @@ class ExchangeSide {
 /// @param chunk_tokens  most that a rank sends at once, from 1
 [[nodiscard]] std::unique_ptr<ExchangeSide> transport_side(Engine& engine, const ExchangeWork& work,
                                                            bool presum, std::int64_t chunk_tokens);
+/// No exchange, but the copies that none can do without: each token's row into a segment, out of
+/// there into the panel of each of its experts, its results out of panels, and their sum. All in
+/// this rank's own memory, in the same chunks, without waiting for anybody.
+[[nodiscard]] std::unique_ptr<ExchangeSide> copies_side(const ExchangeWork& work,
+                                                        std::int64_t chunk_tokens);
 /// Textbook: k rows a token, packed by destination and expert, MPI_Alltoallv, and the same back.
 [[nodiscard]] std::unique_ptr<ExchangeSide> alltoallv_side(comm::Group& group,
                                                            const ExchangeWork& work);

@@ -80,7 +80,9 @@ TEST_P(Bench, ExchangeBringsEveryResultHomeOverEveryTransport) {
     EXPECT_EQ(row["logical_bytes"], row["rows"].get<int>() * 2 * 72 * 4);
     EXPECT_EQ(row["wire_bytes"] > 0, GetParam() > 1);
     EXPECT_FALSE(row["transport"].get<std::string>().empty());
-    expect_positive(row, {"us_median", "pack_alltoallv_us_median", "ratio", "algbw_gb_per_s"});
+    EXPECT_EQ(row["batches"], 20);
+    expect_positive(row, {"us_median", "pack_alltoallv_us_median", "ratio", "algbw_gb_per_s",
+                          "copies_us_median", "limit"});
     expect_ordered(row, "us");
   }
   ASSERT_EQ(result["counts"].size(), 3U);
@@ -151,6 +153,19 @@ TEST(BenchExchange, SendsChunksAndSaysOfWhatSize) {
   EXPECT_EQ(result["results"][1]["chunk_tokens"], 2);
   for (const char* const list : {"results", "presum_results"}) {
     for (const json& row : result[list]) EXPECT_EQ(row["wrong"], 0) << row;
+  }
+}
+
+TEST(BenchExchange, SendsFewTokensAsSeveralBatchesAndCountsOne) {
+  const json result = results(2, "exchange", {"--tokens-per-rank", "50,200"});
+  ASSERT_EQ(result["results"].size(), 2U);
+  const int batches[] = {2, 1};
+  for (std::size_t i = 0; i < 2; ++i) {
+    const json& row = result["results"][i];
+    EXPECT_EQ(row["batches"], batches[i]);
+    EXPECT_EQ(row["rows"], 2 * 3 * row["tokens_per_rank"].get<int>());
+    EXPECT_EQ(row["wrong"], 0) << row;
+    EXPECT_EQ(row["pack_alltoallv_wrong"], 0) << row;
   }
 }
 
