@@ -20,6 +20,11 @@ class LanguageModel {
   /// A new sequence on this rank, and the end of one. Local.
   [[nodiscard]] virtual std::int64_t begin() = 0;
   virtual void end(std::int64_t sequence) = 0;
+  /// Takes a sequence back to its first `length` tokens, also when a forward has thrown. Returns
+  /// false if it cannot: then it has to end and begin anew. Local.
+  [[nodiscard]] virtual bool rewind(std::int64_t /*sequence*/, std::int64_t /*length*/) {
+    return false;
+  }
   /// Rows [rows, hidden] that logits() takes. Collective: ranks without tokens enter with none.
   [[nodiscard]] virtual experts::Matrix forward(const Batch& batch, Witness* witness) = 0;
   /// [rows, vocabulary]. Local.
@@ -37,6 +42,9 @@ class TransformerModel final : public LanguageModel {
   [[nodiscard]] std::int64_t max_context() const override;
   [[nodiscard]] std::int64_t begin() override { return transformer_.begin(states_); }
   void end(std::int64_t sequence) override { states_.remove(sequence); }
+  [[nodiscard]] bool rewind(std::int64_t sequence, std::int64_t length) override {
+    return transformer_.rewind(states_, sequence, length);
+  }
   [[nodiscard]] experts::Matrix forward(const Batch& batch, Witness* witness) override {
     return transformer_.forward(batch, states_, witness);
   }
@@ -44,6 +52,7 @@ class TransformerModel final : public LanguageModel {
     return transformer_.logits(rows);
   }
   [[nodiscard]] const Transformer& transformer() const { return transformer_; }
+  [[nodiscard]] Transformer& transformer() { return transformer_; }
 
  private:
   Transformer transformer_;

@@ -234,6 +234,29 @@ void KeyValues::put_value(std::int64_t position, std::int64_t head, std::span<co
   }
 }
 
+bool KeyValues::rewind(std::int64_t end, std::int64_t needed) {
+  if (end > end_ || needed < first_block_ * kBlock) return false;
+  while (!blocks_.empty() &&
+         (first_block_ + static_cast<std::int64_t>(blocks_.size()) - 1) * kBlock >= end) {
+    blocks_.pop_back();
+  }
+  const std::int64_t stored = (first_block_ + static_cast<std::int64_t>(blocks_.size())) * kBlock;
+  const std::vector<float> zeros(static_cast<std::size_t>(std::max(key_dim_, value_dim_)));
+  const auto zero = [&zeros](std::int64_t dim) {
+    return std::span(zeros).first(static_cast<std::size_t>(dim));
+  };
+  for (std::int64_t position = end; position < std::min(end_, stored); ++position) {
+    for (std::int64_t head = 0; head < heads_; ++head) {
+      for (std::int64_t set = 0; set < key_sets_; ++set) {
+        put_key(position, head, zero(key_dim_), set);
+      }
+      if (!values_in_keys_) put_value(position, head, zero(value_dim_));
+    }
+  }
+  end_ = end;
+  return true;
+}
+
 void KeyValues::forget_before(std::int64_t position) {
   while (!blocks_.empty() && (first_block_ + 1) * kBlock <= position) {
     blocks_.pop_front();

@@ -32,6 +32,9 @@ class KeyValues {
   void put_key(std::int64_t position, std::int64_t head, std::span<const float> key,
                std::int64_t set = 0);
   void put_value(std::int64_t position, std::int64_t head, std::span<const float> value);
+  /// As if nothing from `end` on had been put. Returns false, and changes nothing, if it has not
+  /// come that far, or has dropped something from `needed` on.
+  [[nodiscard]] bool rewind(std::int64_t end, std::int64_t needed);
   /// Drops the blocks of which nothing from `position` on is a part.
   void forget_before(std::int64_t position);
 

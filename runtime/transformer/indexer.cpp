@@ -23,6 +23,13 @@ std::int64_t IndexKeys::bytes() const {
   return floats * static_cast<std::int64_t>(sizeof(float));
 }
 
+bool IndexKeys::rewind(std::int64_t tokens) {
+  if (tokens > end) return false;
+  end = tokens;
+  blocks.resize(static_cast<std::size_t>((tokens + kBlock - 1) / kBlock));
+  return true;
+}
+
 Indexer::Indexer(const MixerParts& parts)
     : heads_(parts.model.message().index_heads()),
       dim_(parts.model.message().index_head_dim()),

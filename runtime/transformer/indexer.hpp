@@ -22,6 +22,8 @@ struct IndexKeys {
   std::int64_t end = 0;
   std::vector<std::vector<float>> blocks;
   [[nodiscard]] std::int64_t bytes() const;
+  /// As if there had been so many tokens. Returns false if there were fewer.
+  [[nodiscard]] bool rewind(std::int64_t tokens);
 };
 
 class Indexer {

@@ -47,6 +47,11 @@ class Mixer {
                        experts::MatrixView<float> out) const = 0;
   /// What it keeps of a sequence that has not begun; null: nothing.
   [[nodiscard]] virtual std::unique_ptr<MixerState> make_state() const = 0;
+  /// Takes the state back to its first `end` tokens. Returns false if it cannot, and the state is
+  /// then of no use.
+  [[nodiscard]] virtual bool rewind(MixerState& /*state*/, std::int64_t /*end*/) const {
+    return false;
+  }
   [[nodiscard]] virtual std::int64_t weight_bytes() const = 0;
 };
 

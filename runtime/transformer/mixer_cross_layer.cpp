@@ -37,6 +37,9 @@ class CrossLayerMixer final : public Mixer {
     if (layer_ != owner_) return nullptr;
     return std::make_unique<SharedState>(KeyValues(kv_heads_, dim_, dim_));
   }
+  [[nodiscard]] bool rewind(MixerState& state, std::int64_t end) const override {
+    return dynamic_cast<SharedState&>(state).cache.rewind(end, 0);
+  }
   [[nodiscard]] std::int64_t weight_bytes() const override {
     return q_.bytes() + k_.bytes() + v_.bytes() + o_.bytes() + q_norm_.bytes() +
            static_cast<std::int64_t>(sizeof(float) * key_weight_.size());

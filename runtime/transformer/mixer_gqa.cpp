@@ -41,6 +41,9 @@ class GroupedMixer final : public Mixer {
     return std::make_unique<GroupedState>(
         KeyValues(kv_heads_, dim_, dim_, std::max<std::int64_t>(rotary_.sets(), 1)));
   }
+  [[nodiscard]] bool rewind(MixerState& state, std::int64_t end) const override {
+    return dynamic_cast<GroupedState&>(state).cache.rewind(end, rule_.first_seen(end));
+  }
   [[nodiscard]] std::int64_t weight_bytes() const override {
     return qkv_.bytes() + q_.bytes() + k_.bytes() + v_.bytes() + o_.bytes() + q_norm_.bytes() +
            k_norm_.bytes();

@@ -44,6 +44,10 @@ class LatentMixer final : public Mixer {
   [[nodiscard]] std::unique_ptr<MixerState> make_state() const override {
     return std::make_unique<LatentState>(KeyValues::latent(latent_ + rope_, latent_));
   }
+  [[nodiscard]] bool rewind(MixerState& state, std::int64_t end) const override {
+    auto& latent = dynamic_cast<LatentState&>(state);
+    return latent.cache.rewind(end, 0) && (!indexer_ || latent.index.rewind(end));
+  }
   [[nodiscard]] std::int64_t weight_bytes() const override;
 
  private:

@@ -42,6 +42,9 @@ class MixtureMixer final : public Mixer {
   [[nodiscard]] std::unique_ptr<MixerState> make_state() const override {
     return std::make_unique<MixtureState>(KeyValues(kv_heads_, dim_, dim_));
   }
+  [[nodiscard]] bool rewind(MixerState& state, std::int64_t end) const override {
+    return dynamic_cast<MixtureState&>(state).cache.rewind(end, 0);
+  }
   [[nodiscard]] std::int64_t weight_bytes() const override;
 
  private:

@@ -107,6 +107,7 @@ Transformer::Transformer(comm::Group& group, ModelWeights& weights,
   const DecoderOptions decoder{
       .layer = options.layer,
       .placement = options.placement,
+      .spare = options.spare,
       .engine = std::make_shared<Engine>(group, engine_options(options.layer))};
   parts_->layers.reserve(static_cast<std::size_t>(parts_->model.num_layers()));
   for (std::int64_t layer = 0; layer < parts_->model.num_layers(); ++layer) {
@@ -123,6 +124,16 @@ std::int64_t Transformer::begin(States& states) const {
   std::vector<std::unique_ptr<MixerState>> by_layer;
   for (const DecoderLayer& layer : parts_->layers) by_layer.push_back(layer.mixer().make_state());
   return states.add(std::move(by_layer));
+}
+
+bool Transformer::rewind(States& states, std::int64_t sequence, std::int64_t end) const {
+  for (std::int64_t layer = 0; layer < std::ssize(parts_->layers); ++layer) {
+    MixerState* const state = states.at(sequence, layer);
+    if (state == nullptr) continue;
+    const Mixer& mixer = parts_->layers[static_cast<std::size_t>(layer)].mixer();
+    if (!mixer.rewind(*state, end)) return false;
+  }
+  return true;
 }
 
 Matrix Transformer::forward(const Batch& batch, States& states, Witness* witness) {

@@ -20,6 +20,7 @@ namespace switchyard::runtime {
 struct TransformerOptions {
   LayerOptions layer;  ///< of the MoE layers; its isa also of everything else
   std::string placement = "linear";
+  bool spare = false;  ///< this rank, alone in its group, has no experts yet
 };
 
 /// Collective over the group from construction on.
@@ -36,6 +37,9 @@ class Transformer {
 
   /// A new sequence on this rank. Local.
   [[nodiscard]] std::int64_t begin(States& states) const;
+  /// Takes a sequence back to its first `end` tokens. Returns false if some layer cannot: then it
+  /// has to begin anew. Local.
+  [[nodiscard]] bool rewind(States& states, std::int64_t sequence, std::int64_t end) const;
   /// Rows after the final norm, [rows, hidden]. Collective: ranks without tokens enter with none.
   /// The same bits for a row whatever else is in the batch, on however many ranks, and however its
   /// sequence is cut into calls.

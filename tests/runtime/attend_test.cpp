@@ -149,6 +149,34 @@ TEST(Attend, ForgetsWhatAWindowHides) {
   EXPECT_EQ(all.end(), c.rows);
 }
 
+TEST(Attend, GoesOnFromAnEarlierPlaceWithTheSameBits) {
+  const Case c;
+  for (const AttendRule& rule : {AttendRule{}, AttendRule{.window = 70}}) {
+    const Matrix want = c.run(rule, c.rows, experts::best_isa());
+    for (const std::int64_t end : {0, 1, 63, 64, 128, 199, 200}) {
+      KeyValues cache(c.kv_heads, c.key_dim, c.value_dim);
+      c.put(cache, 0, c.rows);
+      ASSERT_TRUE(cache.rewind(end, rule.first_seen(end)));
+      ASSERT_EQ(cache.end(), end);
+      KeyValues fresh(c.kv_heads, c.key_dim, c.value_dim);
+      c.put(fresh, 0, end);
+      EXPECT_EQ(cache.bytes(), fresh.bytes());
+      c.put(cache, end, c.rows - end);
+      Matrix out(c.rows, c.heads * c.value_dim);
+      AttendScratch scratch;
+      attend(rule, cache, c.q.view(), 0, out.view(), experts::best_isa(), scratch);
+      const auto bytes = static_cast<std::size_t>(out.rows() * out.cols()) * sizeof(float);
+      EXPECT_EQ(std::memcmp(out.data(), want.data(), bytes), 0) << end;
+    }
+  }
+  KeyValues cache(c.kv_heads, c.key_dim, c.value_dim);
+  c.put(cache, 0, c.rows);
+  EXPECT_FALSE(cache.rewind(c.rows + 1, 0)) << "has not come that far";
+  cache.forget_before(70);
+  EXPECT_FALSE(cache.rewind(100, 63)) << "has forgotten what is needed";
+  EXPECT_TRUE(cache.rewind(100, 64));
+}
+
 TEST(Attend, RefusesQueriesWithoutKeys) {
   const Case c;
   KeyValues cache(c.kv_heads, c.key_dim, c.value_dim);
