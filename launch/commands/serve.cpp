@@ -48,6 +48,17 @@ void print(const runtime::RunResult& result, const runtime::ServeReport& report,
   print_row(out, "output digest", result.output_digest);
 }
 
+nlohmann::ordered_json joins_json(const runtime::ServeReport& report) {
+  auto joins = nlohmann::ordered_json::array();
+  for (const runtime::ServeJoin& join : report.joins) {
+    joins.push_back({{"rank", join.rank},
+                     {"place_of", join.place},
+                     {"after_s", join.after_s},
+                     {"load_s", join.load_s}});
+  }
+  return joins;
+}
+
 nlohmann::ordered_json to_json(const runtime::RunResult& result,
                                const runtime::ServeReport& report) {
   return {{"model", result.model},
@@ -99,8 +110,7 @@ runtime::ServeSettings serve_settings(const Options& options) {
   return serve;
 }
 
-void say_ready(const Context& context, const runtime::ServeSettings& serve) {
-  const bool spare = context.group().rank() >= context.group().size() - serve.spares;
+void say_ready(const Context& context, bool spare) {
   context.reporter.line(std::string("switchyard: ") + (spare ? "spare waits" : "serving") +
                         ", pid " + std::to_string(getpid()));
 }
@@ -128,6 +138,12 @@ void print_serving(const runtime::ServeReport& report, std::ostream& out) {
   for (const runtime::ServeEvent& event : report.events) {
     print_row(out, "step " + std::to_string(event.step),
               ended(event) + "; done again, " + fixed(event.step_ms, 3) + " ms in all");
+  }
+  for (const runtime::ServeJoin& join : report.joins) {
+    print_row(out, "rank " + std::to_string(join.rank),
+              "took the place of rank " + std::to_string(join.place) + ", " +
+                  fixed(join.after_s, 3) + " s after its loss, " + fixed(join.load_s, 3) +
+                  " s of them to load");
   }
   const std::string degraded = describe_degraded(report);
   print_row(out, "degraded", degraded.empty() ? "nothing: every slot had its expert" : degraded);
@@ -160,6 +176,7 @@ nlohmann::ordered_json serving_json(const runtime::ServeReport& report) {
                               {"joined", event.joined},
                               {"step_ms", event.step_ms}});
   }
+  json["joins"] = joins_json(report);
   auto& degraded = json["degraded"];
   degraded = {{"steps", report.degraded_steps},
               {"slots", report.degraded_slots},
@@ -187,13 +204,13 @@ bool ServeOutput::json_to_stdout() const {
 }
 
 std::ostream& ServeOutput::out() {
-  if (context_.first()) return context_.out;
+  if (owns_) return context_.out;
   if (json_to_stdout()) return nowhere_;
   return results_;
 }
 
 void ServeOutput::finish(const nlohmann::ordered_json& result) {
-  if (context_.first()) {
+  if (owns_) {
     context_.json.write(result);
     context_.out.flush();
     return;
@@ -214,8 +231,10 @@ int serve_run(Context& context, const runtime::RunSettings& settings) {
   hooks.progress = [&](std::int64_t done, std::int64_t of) { progress.at(done, of); };
   hooks.loaded = context.let_ranks_end;
   hooks.observer = context.faults;
-  hooks.ready = [&] { say_ready(context, serve); };
+  const bool spare = context.group().rank() >= context.group().size() - serve.spares;
+  hooks.ready = [&] { say_ready(context, spare); };
   hooks.note = [&](const std::string& words) { context.reporter.warning(words); };
+  hooks.failed = [&](const std::string& words) { context.reporter.error(words); };
   if (context.options.has("output")) {
     hooks.output_begin = [&] {
       file = std::make_unique<runtime::WholeFile>("--output", context.options.text("output"));
@@ -229,8 +248,13 @@ int serve_run(Context& context, const runtime::RunSettings& settings) {
     output.finish(to_json(result, report));
     return runtime::kDone;
   };
+  return unless_taken_for_lost(
+      context, [&] { return runtime::serve_run(context.group(), settings, serve, hooks); });
+}
+
+int unless_taken_for_lost(Context& context, const std::function<int()>& serve) {
   try {
-    return runtime::serve_run(context.group(), settings, serve, hooks);
+    return serve();
   } catch (const comm::TakenForLost& error) {
     context.reporter.error(error.what());
     comm::Environment::leave(runtime::kTemporary);

@@ -14,6 +14,7 @@
 #include "launch/commands/run_options.hpp"
 #include "runtime/generate/prompts.hpp"
 #include "runtime/report/digest.hpp"
+#include "runtime/serve/crew.hpp"
 #include "runtime/status.hpp"
 #include "runtime/transformer/synthetic_weights.hpp"
 
@@ -90,7 +91,8 @@ std::vector<comm::Field> prepare_whole_model(const Options& options) {
 }
 
 WholeModel::WholeModel(Context& context,
-                       const std::function<runtime::ModelUse(const runtime::Model&)>& use)
+                       const std::function<runtime::ModelUse(const runtime::Model&)>& use,
+                       Served served)
     : checkpoint(open_checkpoint(context)),
       of(checkpoint ? checkpoint->model() : synthetic_model(context.options)) {
   runtime::TransformerOptions settings;
@@ -98,17 +100,29 @@ WholeModel::WholeModel(Context& context,
     settings.layer = layer_settings(context.options);
     settings.layer.math = math_of(context.options);
     settings.layer.stored = stored_type(context.options, checkpoint);
+    if (served == Served::kNot) return;
+    runtime::require_servable(settings.layer);
+    runtime::serve_layers(settings.layer);
   });
   settings.placement = context.options.text("placement");
   settings.layer.pack_cache = pack_cache_of(context);
   runtime::ModelUse of_rank;
   runtime::together(context.group(), [&] { of_rank = use(of); });
   of_rank.made_up = !checkpoint;
-  const runtime::Packing packing = settle_packing(context, of, of_rank, settings.layer);
+  runtime::Packing packing;
+  if (served == Served::kSpare) {
+    settings.spare = true;
+  } else {
+    packing = settle_packing(context, of, of_rank, settings.layer);
+  }
+  runtime::together(context.group(), [&] {
+    if (served == Served::kNot || !packing.as_needed) return;
+    throw std::invalid_argument(
+        "--pack: got experts that are packed as needed with --serve, want --pack eager");
+  });
   if (context.first() && packing.as_needed) context.reporter.warning(runtime::describe(packing));
   layer = settings.layer;
   const auto start = std::chrono::steady_clock::now();
-  std::unique_ptr<runtime::ModelWeights> weights;
   if (checkpoint) {
     weights = std::make_unique<runtime::CheckpointWeights>(*checkpoint);
   } else {
@@ -117,6 +131,7 @@ WholeModel::WholeModel(Context& context,
   }
   model = std::make_unique<runtime::TransformerModel>(
       runtime::Transformer(context.group(), *weights, settings));
+  if (served == Served::kNot) weights.reset();
   const std::vector<double> mine{
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
       static_cast<double>(model->transformer().weight_bytes())};
@@ -131,6 +146,20 @@ runtime::PackReport WholeModel::packing(Context& context, double steps_s) const 
       context.group(), model->transformer().packing(), layer.pack_cache.get(), steps_s);
   if (context.first() && report.as_needed > 0) context.reporter.warning(runtime::describe(report));
   return report;
+}
+
+runtime::KeptLayers WholeModel::kept() const {
+  runtime::KeptLayers kept{.layers = model->transformer().moe_layers(), .origin = {}};
+  if (kept.layers.empty()) {
+    throw std::invalid_argument("--serve: got a model without experts, want one with some");
+  }
+  kept.engine = &kept.layers.front()->engine();
+  for (const std::int64_t number : of.moe_layers()) {
+    kept.origin.sources.emplace_back(weights->block(number));
+  }
+  kept.origin.spec = kept.layers.front()->spec().expert;
+  kept.origin.stored = layer.stored;
+  return kept;
 }
 
 std::string WholeModel::describe() const {

@@ -15,6 +15,7 @@
 #include "runtime/generate/routing_load.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/packing/whole_model.hpp"
+#include "runtime/serve/keeper.hpp"
 #include "runtime/text/tokenizer.hpp"
 
 namespace switchyard::launch {
@@ -26,17 +27,24 @@ namespace switchyard::launch {
 /// @throws std::invalid_argument  neither --checkpoint nor --model, or both
 [[nodiscard]] std::vector<comm::Field> prepare_whole_model(const Options& options);
 
+/// Whether the layers go on when ranks are lost; and if so, whether this rank waits for that.
+enum class Served { kNot, kWorker, kSpare };
+
 /// The model over all ranks. Collective.
 struct WholeModel {
   /// @param use  checked against the memory of this rank before anything is loaded
-  WholeModel(Context& context, const std::function<runtime::ModelUse(const runtime::Model&)>& use);
+  WholeModel(Context& context, const std::function<runtime::ModelUse(const runtime::Model&)>& use,
+             Served served = Served::kNot);
   std::optional<runtime::Checkpoint> checkpoint;  ///< none: weights are synthetic
   runtime::Model of;
   runtime::LayerOptions layer;
   std::unique_ptr<runtime::TransformerModel> model;
-  double load_s = 0;                           ///< slowest rank
-  double weight_bytes = 0;                     ///< largest rank
-  [[nodiscard]] std::string describe() const;  ///< "mixtral, 2 layers"
+  std::unique_ptr<runtime::ModelWeights> weights;  ///< of a served one, to load from again
+  double load_s = 0;                               ///< slowest rank
+  double weight_bytes = 0;                         ///< largest rank
+  [[nodiscard]] std::string describe() const;      ///< "mixtral, 2 layers"
+  /// Of a served one.
+  [[nodiscard]] runtime::KeptLayers kept() const;
   /// What packing has cost, also on stderr if it was done as needed. Collective.
   /// @param steps_s  of all steps since it was loaded, slowest rank
   [[nodiscard]] runtime::PackReport packing(Context& context, double steps_s) const;

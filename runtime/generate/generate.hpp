@@ -23,8 +23,9 @@ struct GenerateSettings {
 };
 
 struct Continuation {
-  TokenIds ids;        ///< new ones; the last may be one of eos
-  bool ended = false;  ///< by eos, not by length
+  TokenIds ids;                 ///< new ones; the last may be one of eos
+  bool ended = false;           ///< by eos, not by length
+  std::int64_t masked_ids = 0;  ///< of ids: chosen while some expert had no host (--serve)
 };
 
 struct Generated {

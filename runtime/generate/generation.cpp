@@ -9,20 +9,26 @@
 #include "runtime/status.hpp"
 
 namespace switchyard::runtime {
-namespace {
-/// How often the ranks enter the model for their texts: as often as the busiest has to.
-std::int64_t prefill_passes(const std::vector<TokenIds>& texts, std::size_t ranks,
-                            std::int64_t at_once) {
-  std::vector<std::int64_t> tokens(ranks, 0);
+
+void Generation::default_homes(std::size_t prompts) {
+  if (homes_.size() == prompts) return;
+  const auto ranks = static_cast<std::size_t>(group_.size());
+  homes_.resize(prompts);
+  for (std::size_t i = 0; i < prompts; ++i) homes_[i].rank = static_cast<int>(i % ranks);
+}
+
+std::int64_t Generation::prefill_passes(const std::vector<TokenIds>& texts) const {
+  std::vector<std::int64_t> tokens(static_cast<std::size_t>(group_.size()), 0);
   for (std::size_t i = 0; i < texts.size(); ++i) {
-    tokens[i % ranks] += static_cast<std::int64_t>(texts[i].size());
+    if (texts[i].empty()) continue;
+    tokens[static_cast<std::size_t>(homes_[i].rank)] += homes_[i].kept ? 1 : std::ssize(texts[i]);
   }
+  const std::int64_t at_once = settings_.prefill_tokens;
   return (std::ranges::max(tokens) + at_once - 1) / at_once;
 }
-}  // namespace
 
 bool Generation::prefill(const std::vector<TokenIds>& prompts) {
-  const auto ranks = static_cast<std::size_t>(group_.size());
+  default_homes(prompts.size());
   std::vector<TokenIds> texts(prompts.size());  // of those that have ended: none
   result_.prompt_tokens = 0;
   for (std::size_t i = 0; i < prompts.size(); ++i) {
@@ -31,11 +37,11 @@ bool Generation::prefill(const std::vector<TokenIds>& prompts) {
     texts[i] = prompts[i];
     const TokenIds& more = result_.continuations[i].ids;
     texts[i].insert(texts[i].end(), more.begin(), more.end());
-    if (static_cast<int>(i % ranks) != group_.rank()) continue;
+    if (homes_[i].kept || homes_[i].rank != group_.rank()) continue;
     live_.push_back({.prompt = static_cast<std::int64_t>(i), .state = model_.begin()});
   }
   if (!some_go_on()) return false;
-  const std::int64_t passes = prefill_passes(texts, ranks, settings_.prefill_tokens);
+  const std::int64_t passes = prefill_passes(texts);
   experts::Matrix last;
   std::size_t reading = 0;  // which sequence's text
   for (std::int64_t pass = 0; pass < passes; ++pass) {
@@ -62,9 +68,38 @@ bool Generation::decode() {
   return choose(model_.forward(batch, witness_));
 }
 
-void Generation::abandon() {
-  for (const Live& sequence : live_) model_.end(sequence.state);
-  live_.clear();
+std::vector<std::int64_t> Generation::keep(const std::vector<TokenIds>& prompts, bool some) {
+  std::vector<std::int64_t> kept;
+  std::erase_if(live_, [&](Live& sequence) {
+    const auto i = static_cast<std::size_t>(sequence.prompt);
+    const std::int64_t chosen = std::ssize(result_.continuations[i].ids);
+    const std::int64_t length = std::ssize(prompts[i]) + chosen - 1;
+    if (some && chosen > 0 && !ended(sequence.prompt) && model_.rewind(sequence.state, length)) {
+      sequence.length = length;
+      kept.push_back(sequence.prompt);
+      return false;
+    }
+    model_.end(sequence.state);
+    return true;
+  });
+  return kept;
+}
+
+void Generation::settle(const std::vector<std::vector<std::int64_t>>& kept) {
+  homes_.assign(result_.continuations.size(), {.rank = -1});
+  std::vector<std::int64_t> load(kept.size(), 0);
+  for (std::size_t rank = 0; rank < kept.size(); ++rank) {
+    for (const std::int64_t prompt : kept[rank]) {
+      homes_.at(static_cast<std::size_t>(prompt)) = {.rank = static_cast<int>(rank), .kept = true};
+      ++load[rank];
+    }
+  }
+  for (std::size_t i = 0; i < homes_.size(); ++i) {
+    if (homes_[i].kept || ended(static_cast<std::int64_t>(i))) continue;
+    const auto fewest = std::ranges::min_element(load);
+    homes_[i].rank = static_cast<int>(fewest - load.begin());
+    ++*fewest;
+  }
 }
 
 Batch Generation::next_of(const std::vector<TokenIds>& texts, std::size_t& reading) {

@@ -29,10 +29,20 @@ class Generation {
   bool prefill(const std::vector<TokenIds>& prompts);
   /// One token more for every sequence that has not ended.
   bool decode();
-  /// Lets the model forget the sequences that are at home here.
-  void abandon();
+
+  /// Of the sequences at home here keeps those that the model can take back to what the result
+  /// says of them, but for its last id, and forgets the others. Returns the kept ones' numbers.
+  /// @param some  false: none is kept
+  std::vector<std::int64_t> keep(const std::vector<TokenIds>& prompts, bool some);
+  /// What every rank has kept. The others' homes are then the ranks with the fewest sequences;
+  /// without this call sequence i is at home on rank i mod ranks, and nothing is kept.
+  void settle(const std::vector<std::vector<std::int64_t>>& kept);
 
  private:
+  struct Home {
+    int rank = 0;
+    bool kept = false;  ///< its state is there, but for the newest id
+  };
   /// A sequence at home here that has not ended.
   struct Live {
     std::int64_t prompt = 0;  ///< its number over all ranks
@@ -45,6 +55,9 @@ class Generation {
     std::int64_t prompt = 0;
     std::int64_t id = 0;
   };
+  void default_homes(std::size_t prompts);
+  /// How often the ranks enter the model for their texts: as often as the busiest has to.
+  [[nodiscard]] std::int64_t prefill_passes(const std::vector<TokenIds>& texts) const;
   /// What a pass of prefill takes of this rank's texts, from where the one before ended.
   /// @param reading  the first sequence with tokens left; moves on behind those that are done
   Batch next_of(const std::vector<TokenIds>& texts, std::size_t& reading);
@@ -62,5 +75,6 @@ class Generation {
   Witness* witness_;
   Generated& result_;
   std::vector<Live> live_;
+  std::vector<Home> homes_;  ///< [prompts]
 };
 }  // namespace switchyard::runtime

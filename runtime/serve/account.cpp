@@ -124,6 +124,10 @@ std::vector<int> ServeAccount::close(comm::Group& group, std::int64_t step, cons
   return loading;
 }
 
+void ServeAccount::go_on(std::int64_t step) {
+  for (; settled_ < events_.size(); ++settled_) events_[settled_].step = step;
+}
+
 void ServeAccount::add(const Step& step, ServeReport& to,
                        std::map<std::int64_t, DegradedLayer>& layers) const {
   to.slots += step.slots;

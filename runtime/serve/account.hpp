@@ -23,10 +23,18 @@ struct DegradedLayer {
 
 /// Ranks that were lost or have joined, and how long the step took that this interrupted.
 struct ServeEvent {
-  std::int64_t step = 0;
+  std::int64_t step = 0;  ///< with which all go on
   std::vector<int> lost;
   std::vector<int> joined;
   double step_ms = 0;
+};
+
+/// A spare that has taken the place of a rank.
+struct ServeJoin {
+  int rank = 0;
+  int place = 0;       ///< of the rank that was lost
+  double after_s = 0;  ///< from when that was seen until it took part
+  double load_s = 0;   ///< of this: loading
 };
 
 struct ServeReport {
@@ -41,6 +49,7 @@ struct ServeReport {
   std::int64_t degraded_slots = 0;
   std::vector<DegradedLayer> layers;  ///< those with such slots
   std::vector<ServeEvent> events;
+  std::vector<ServeJoin> joins;       ///< those that are left in the end
   std::int64_t reloaded = 0;          ///< experts that were loaded again, all members together
   int fenced = 0;                     ///< ranks that were killed because they gave no sign of life
   std::int64_t dropped_messages = 0;  ///< of older epochs, all members together
@@ -86,6 +95,8 @@ class ServeAccount {
   /// Collective. @return  everybody's `loading`
   std::vector<int> close(comm::Group& group, std::int64_t step, const StepPart& mine, double ms);
   void interrupted(ServeEvent event) { events_.push_back(std::move(event)); }
+  /// After interruptions all go on with this step.
+  void go_on(std::int64_t step);
   void again() { ++attempts_; }
   /// Without what only the caller knows: ranks, members, fenced, reloaded, dropped messages.
   [[nodiscard]] ServeReport report() const;
@@ -102,6 +113,7 @@ class ServeAccount {
   std::int64_t first_ = -1;
   std::vector<Step> steps_;
   std::vector<ServeEvent> events_;
+  std::size_t settled_ = 0;  ///< of them
   std::int64_t attempts_ = 0;
 };
 

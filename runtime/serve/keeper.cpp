@@ -49,8 +49,15 @@ bool Keeper::all_ready(const std::vector<int>& loading) {
 
 void Keeper::take_loaded() {
   if (loading() != 2) return;
-  ReadyExperts more = loader_->take();
+  ReadyExperts more;
+  try {
+    more = loader_->take();
+  } catch (const std::exception& error) {  // they stay masked, and everybody goes on
+    load_problem_ = error.what();
+    reload_ = false;
+  }
   loader_.reset();
+  if (!load_problem_.empty()) return;
   reloaded_ += static_cast<std::int64_t>(more.logical.size());
   for (const std::int32_t logical : more.logical) held_.push_back(logical);
   std::ranges::sort(held_);

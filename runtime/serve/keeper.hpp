@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "comm/enduring_group.hpp"
@@ -50,12 +52,15 @@ class Keeper {
   [[nodiscard]] int loading() const;
   /// Whether all that is loaded anywhere is there, so that all may settle.
   [[nodiscard]] static bool all_ready(const std::vector<int>& loading);
+  /// Takes what has been loaded; settle() does so too. What cannot be loaded is not tried again.
+  void take_loaded();
+  /// Why a load came to nothing, once; empty: it did not.
+  [[nodiscard]] std::string load_problem() { return std::exchange(load_problem_, {}); }
   /// Experts that this rank has loaded again.
   [[nodiscard]] std::int64_t reloaded() const { return reloaded_; }
   [[nodiscard]] const std::vector<std::int32_t>& held() const { return held_; }
 
  private:
-  void take_loaded();
   void begin_reload(const std::vector<std::int32_t>& lost,
                     const std::vector<std::int32_t>& underway);
 
@@ -65,6 +70,7 @@ class Keeper {
   bool reload_;
   std::optional<int> opened_;  ///< epoch of the exchange; none yet: the one it was made with
   std::unique_ptr<Reload> loader_;
+  std::string load_problem_;
   std::vector<std::vector<ReadyExpert>> ready_;  ///< [layers], for the next placement
   std::int64_t reloaded_ = 0;
 };

@@ -10,10 +10,8 @@
 #include <vector>
 
 #include "comm/collective.hpp"
-#include "comm/words.hpp"
 #include "runtime/run/figures.hpp"
 #include "runtime/run/job.hpp"
-#include "runtime/serve/keeper.hpp"
 #include "runtime/serve/spare.hpp"
 #include "runtime/status.hpp"
 
@@ -25,22 +23,9 @@ double ms_since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
-void require_servable(const RunSettings& settings) {
+void require_stateless(const RunSettings& settings) {
   if (settings.stateful) {
     throw std::invalid_argument("--stateful: got it with --serve, want one of them");
-  }
-  if (settings.layer.presum) {
-    throw std::invalid_argument("--combine: got presum with --serve, want exact");
-  }
-  if (settings.layer.transport != "auto" && settings.layer.transport != "p2p") {
-    throw std::invalid_argument("--transport: got " + settings.layer.transport +
-                                " with --serve, want auto or p2p");
-  }
-  if (settings.layer.wire != comm::WireType::kFloat32 || settings.layer.stages > 0) {
-    throw std::invalid_argument("--wire, --stages: got one with --serve, want none");
-  }
-  if (settings.layer.rank_local_rule) {
-    throw std::invalid_argument("--routing-group: got rank with --serve, want a count of tokens");
   }
   if (settings.trace_events > 0) {
     throw std::invalid_argument("--trace: got it with --serve, want one of them");
@@ -60,7 +45,7 @@ class Serving {
         total_(settings.warmup + settings.steps),
         plan_(job_.placement.value()) {
     if (!group.takes_part()) {
-      job_.placement = Placement::from_lists({{}}, job_.block.router.experts, Hosts::kAny);
+      job_.placement = spare_placement(job_.block.router.experts);
     }
     WeightOrigin origin{
         .sources = job_.weights, .spec = job_.block.expert, .stored = job_.options.stored};
@@ -73,10 +58,10 @@ class Serving {
     }
     mark_.emplace(layers);
     const auto mine = job_.placement->experts_of(group.rank());
-    keeper_.emplace(
-        group,
+    crew_.emplace(
+        membership, group,
         KeptLayers{.layers = layers, .engine = &layers[0]->engine(), .origin = std::move(origin)},
-        std::vector<std::int32_t>(mine.begin(), mine.end()), serve.reload);
+        std::vector<std::int32_t>(mine.begin(), mine.end()), serve.reload, hooks.note);
   }
 
   int serve() {
@@ -85,73 +70,32 @@ class Serving {
     while (true) {
       try {
         if (!group_.takes_part()) {
-          if (const auto status = wait_as_spare(membership_, plan_, *keeper_)) return *status;
-          join();
+          if (const auto status = crew_->wait(plan_)) return *status;
+          step_began_ = Clock::now();
         }
-        step = settle(step);
+        step = crew_->settle(step);
         while (step < total_) {
           if (hooks_.progress) hooks_.progress(step, total_);
           const std::vector<int> loading = one_step(step);
           step_began_ = Clock::now();
           ++step;
-          if (Keeper::all_ready(loading)) step = settle(step);
+          if (Keeper::all_ready(loading)) step = crew_->settle(step);
         }
         return finish();
       } catch (const comm::MembershipChanged&) {
-        change(std::min(step, total_ - 1));
+        crew_->change(std::min(step, total_ - 1));
         // What was finished here may be lost with those who had it: the last step's rows are.
         if (step == total_) step = total_ - 1;
+      } catch (const comm::CollectiveError& error) {
+        return leave_together(membership_, group_, [&] {
+          if (hooks_.failed) hooks_.failed(error.what());
+          return error.status();
+        });
       }
     }
   }
 
  private:
-  void note(const std::string& words) const {
-    if (hooks_.note && group_.rank() == 0) hooks_.note(words);
-  }
-
-  void join() {
-    membership_.join();
-    group_.regroup();
-    step_began_ = Clock::now();
-  }
-
-  void change(std::int64_t step) {
-    const comm::MemberWord before = group_.word();
-    group_.regroup();
-    const comm::MemberWord now = group_.word();
-    ServeEvent event{.step = step, .lost = {}, .joined = {}};
-    for (int r = 0; r < membership_.size(); ++r) {
-      if (now.lost(r) && !before.lost(r)) event.lost.push_back(r);
-      const int spare = r - membership_.workers();
-      if (spare >= 0 && now.joined(spare) && !before.joined(spare)) event.joined.push_back(r);
-    }
-    account_.again();
-    std::string words = "step " + std::to_string(step) + ": ";
-    if (!event.lost.empty()) words += comm::rank_names(event.lost) + " lost, ";
-    if (!event.joined.empty()) words += comm::rank_names(event.joined) + " joined, ";
-    note(words + comm::counted(group_.size(), "rank") + " go on");
-    account_.interrupted(std::move(event));
-  }
-
-  std::int64_t settle(std::int64_t step) {
-    const Agreed agreed = keeper_->settle(step);
-    if (agreed.lost != masked_) {
-      masked_ = agreed.lost;
-      note(masked_.empty()
-               ? "step " + std::to_string(agreed.step) + ": every expert has a host"
-               : "step " + std::to_string(agreed.step) + ": masked, for nobody has " +
-                     (masked_.size() == 1 ? "it: expert" : "them: experts") + listed(masked_));
-    }
-    return agreed.step;
-  }
-
-  static std::string listed(const std::vector<std::int32_t>& ids) {
-    std::string words;
-    for (const std::int32_t id : ids) words += (words.empty() ? " " : ", ") + std::to_string(id);
-    return words;
-  }
-
   /// One step over all layers, and everybody's word that it is over.
   std::vector<int> one_step(std::int64_t step) {
     group_.check();
@@ -166,8 +110,9 @@ class Serving {
                                  given_routing(settings_, job_.block.router, share));
     StepPart part = mark_->since();
     part.fingerprint = fingerprint(std::as_const(output_).view(), share.first);
-    part.loading = keeper_->loading();
-    const std::vector<int> loading = account_.close(group_, step, part, ms_since(step_began_));
+    part.loading = crew_->keeper().loading();
+    const std::vector<int> loading =
+        crew_->account().close(group_, step, part, ms_since(step_began_));
     if (step >= settings_.warmup) seconds_ += ms_since(step_began_) / 1e3;
     return loading;
   }
@@ -179,29 +124,17 @@ class Serving {
     for (std::size_t i = 0; i < coordinator_->layers(); ++i) {
       weight_bytes += static_cast<double>(coordinator_->layer(i).weight_bytes());
     }
-    const std::vector<double> mine{seconds_, load_s_, weight_bytes,
-                                   static_cast<double>(keeper_->reloaded()),
-                                   static_cast<double>(group_.dropped())};
-    ServeReport report = account_.report();
-    double dropped = 0;
-    double reloaded = 0;
+    const std::vector<double> mine{seconds_, load_s_, weight_bytes};
     for (const auto& rank : comm::allgather_values<double>(group_, std::span(mine))) {
       result.seconds = std::max(result.seconds, rank[0]);
       result.load_s = std::max(result.load_s, rank[1]);
       result.weight_bytes = std::max(result.weight_bytes, rank[2]);
-      reloaded += rank[3];
-      dropped += rank[4];
     }
     result.tokens_per_s = result.seconds > 0
                               ? static_cast<double>(result.tokens) *
                                     static_cast<double>(result.steps) / result.seconds
                               : 0;
-    report.ranks = membership_.workers();
-    report.spares = membership_.spares();
-    for (int r = 0; r < group_.size(); ++r) report.members.push_back(group_.name_of(r));
-    report.fenced = membership_.fenced();
-    report.reloaded = static_cast<std::int64_t>(reloaded);
-    report.dropped_messages = static_cast<std::int64_t>(dropped);
+    const ServeReport report = crew_->report();
     result.non_finite = count_non_finite(group_, output_);
     if (hooks_.output_begin && group_.rank() == 0) hooks_.output_begin();
     result.output_digest = digest_output(group_, output_, hooks_.output);
@@ -219,9 +152,7 @@ class Serving {
   std::optional<Coordinator> coordinator_;
   double load_s_ = 0;
   std::optional<StepMark> mark_;
-  std::optional<Keeper> keeper_;
-  ServeAccount account_;
-  std::vector<std::int32_t> masked_;
+  std::optional<Crew> crew_;
   experts::Matrix tokens_;
   experts::Matrix output_;
   Clock::time_point step_began_;
@@ -235,22 +166,26 @@ int serve_run(comm::Group& base, const RunSettings& settings, const ServeSetting
   comm::EnduringGroup group(base, membership);
   RunJob job;
   together(base, [&] {
-    require_servable(settings);
+    require_servable(settings.layer);
+    require_stateless(settings);
     job = prepare_job(settings, group.takes_part() ? group.rank() : 0, membership.workers());
-    job.options.transport = "p2p";
-    job.options.node_queue = false;
+    serve_layers(job.options);
   });
-  if (group.takes_part()) settle_packing(group, settings, job, {});
+  load_apart(base, [&] {
+    if (group.takes_part()) settle_packing(group, settings, job, {});
+  });
   together(base, [&] {
     if (!job.options.pack_budget) return;
     throw std::invalid_argument(
         "--pack: got experts that are packed as needed with --serve, want --pack eager");
   });
-  Serving serving(membership, group, settings, serve, hooks, std::move(job));
+  std::optional<Serving> serving;
+  load_apart(base,
+             [&] { serving.emplace(membership, group, settings, serve, hooks, std::move(job)); });
   if (hooks.loaded) hooks.loaded();
   comm::barrier(base);
   const comm::Observing observing(group.deadline(), hooks.observer);
   if (hooks.ready) hooks.ready();
-  return serving.serve();
+  return serving->serve();
 }
 }  // namespace switchyard::runtime

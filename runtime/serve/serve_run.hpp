@@ -2,7 +2,6 @@
 #pragma once
 /// @file
 /// `run --serve`: MoE layers over a stream of tokens that go on when ranks die.
-#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <span>
@@ -11,15 +10,9 @@
 #include "comm/group.hpp"
 #include "runtime/run/run.hpp"
 #include "runtime/run/settings.hpp"
-#include "runtime/serve/account.hpp"
+#include "runtime/serve/crew.hpp"
 
 namespace switchyard::runtime {
-
-struct ServeSettings {
-  int spares = 0;  ///< the last ranks, which wait to take the place of one that is lost
-  std::chrono::milliseconds silence{5000};  ///< without a sign of life: killed, and lost
-  bool reload = true;  ///< experts that were lost are loaded again by those who are left
-};
 
 /// All optional but finish.
 struct ServeHooks {
@@ -28,7 +21,9 @@ struct ServeHooks {
   std::function<void()> loaded;  ///< on every rank: soon ranks may be lost, and must be let go
   std::function<void()> ready;   ///< on every rank: from here on they may
   std::function<void(std::string)> note;  ///< on the lowest rank that is left
-  std::function<void()> output_begin;     ///< there too: output rows follow, perhaps once more
+  /// There too, and nothing is shown: all that are left found the same error.
+  std::function<void(std::string)> failed;
+  std::function<void()> output_begin;  ///< there too: output rows follow, perhaps once more
   std::function<void(std::span<const std::byte>)> output;
   /// There too, at the end, once: shows it. Returns the exit status.
   std::function<int(const RunResult&, const ServeReport&)> finish;

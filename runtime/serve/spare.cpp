@@ -29,19 +29,24 @@ int take_place(comm::Membership& membership) {
 }
 }  // namespace
 
-std::optional<int> wait_as_spare(comm::Membership& membership, const Placement& plan,
-                                 Keeper& keeper) {
-  int place = -1;
+SpareCall wait_as_spare(comm::Membership& membership, const Placement& plan, Keeper& keeper) {
+  using Clock = std::chrono::steady_clock;
+  SpareCall call;
   while (true) {
-    if (const auto status = over(membership)) return status;
-    if (place < 0) {
-      place = take_place(membership);
-      if (place >= 0) {
-        const auto had = plan.experts_of(place);
+    call.status = over(membership);
+    if (call.status) return call;
+    if (call.place < 0) {
+      call.place = take_place(membership);
+      if (call.place >= 0) {
+        call.needed = Clock::now();
+        const auto had = plan.experts_of(call.place);
         keeper.load({had.begin(), had.end()});
       }
     }
-    if (place >= 0 && keeper.loading() != 1) return std::nullopt;
+    if (call.place >= 0 && keeper.loading() != 1) {
+      call.load_s = std::chrono::duration<double>(Clock::now() - call.needed).count();
+      return call;
+    }
     std::this_thread::sleep_for(kNap);
   }
 }

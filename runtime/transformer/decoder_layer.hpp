@@ -28,6 +28,7 @@ struct DecoderScratch {
 struct DecoderOptions {
   LayerOptions layer;
   std::string placement;
+  bool spare;
   std::shared_ptr<Engine> engine;
 };
 
