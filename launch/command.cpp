@@ -55,6 +55,7 @@ std::vector<Command> commands() {
           models_command(),
           models_show_command(),
           plan_command(),
+          calibrate_command(),
           quantize_command(),
           supervise_command(),
           checkpoint_info_command(),

@@ -17,6 +17,7 @@ namespace switchyard::launch {
 [[nodiscard]] Command models_command();
 [[nodiscard]] Command models_show_command();
 [[nodiscard]] Command plan_command();
+[[nodiscard]] Command calibrate_command();
 [[nodiscard]] Command quantize_command();
 [[nodiscard]] Command checkpoint_info_command();
 [[nodiscard]] Command checkpoint_verify_command();

@@ -11,9 +11,16 @@
 
 namespace switchyard::runtime {
 namespace {
-constexpr std::int32_t kNowhere = -1;
+void check(const experts::Routing& routing, std::int64_t slot, std::int64_t token,
+           std::int64_t all_experts) {
+  const std::int32_t expert = routing.experts[at(slot)];
+  if (expert == experts::kDropped || (expert >= 0 && expert < all_experts)) return;
+  throw std::invalid_argument("plan: expert " + std::to_string(expert) + " of token " +
+                              std::to_string(token) + ", want 0 to " +
+                              std::to_string(all_experts - 1));
+}
+}  // namespace
 
-/// The rank that computes each slot of one token; kNowhere for dropped and identity slots.
 void choose_hosts(std::span<const std::int32_t> experts, const Placement& placement, int home,
                   std::int64_t token, std::span<std::int32_t> hosts) {
   bool replicas = false;
@@ -41,16 +48,6 @@ void choose_hosts(std::span<const std::int32_t> experts, const Placement& placem
     hosts[s] = found != copies.end() ? *found : copies[at(token + home) % copies.size()];
   }
 }
-
-void check(const experts::Routing& routing, std::int64_t slot, std::int64_t token,
-           std::int64_t all_experts) {
-  const std::int32_t expert = routing.experts[at(slot)];
-  if (expert == experts::kDropped || (expert >= 0 && expert < all_experts)) return;
-  throw std::invalid_argument("plan: expert " + std::to_string(expert) + " of token " +
-                              std::to_string(token) + ", want 0 to " +
-                              std::to_string(all_experts - 1));
-}
-}  // namespace
 
 DispatchPlan make_plan(const experts::Routing& routing, const Placement& placement, int rank,
                        std::int64_t first, std::int64_t count, std::int64_t identity, bool gates) {

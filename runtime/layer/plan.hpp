@@ -4,6 +4,7 @@
 /// Which row goes to which rank, and which slot each result comes back to: a pure function of a
 /// routing and a placement.
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "comm/exchange.hpp"
@@ -40,9 +41,20 @@ struct PlanScratch {
   std::vector<std::int64_t> next_result;  ///< [ranks]
 };
 
+/// The rank of a slot that no expert computes.
+inline constexpr std::int32_t kNowhere = -1;
+
+/// The rank that computes each slot of one token. Of several copies of an expert the home rank's
+/// own is taken, else one on a rank that gets the row anyway, else any; where several would do they
+/// take turns by token.
+/// @param experts  [slots]; one that is dropped or beyond the placement's gets kNowhere
+/// @param hosts    [slots], overwritten
+/// @throws std::invalid_argument  "plan: expert 9 of token 3 has no host, want it masked"
+void choose_hosts(std::span<const std::int32_t> experts, const Placement& placement, int home,
+                  std::int64_t token, std::span<std::int32_t> hosts);
+
 /// Plans tokens [first, first + count) of `routing`. Slots are numbered within the chunk, from the
-/// first slot of its first token. Of several copies of an expert the home rank's own is taken, else
-/// one on a rank that gets the row anyway, else they take turns by token.
+/// first slot of its first token. Copies are chosen by choose_hosts.
 /// @param rank      the home of these tokens
 /// @param identity  this many ids after the placement's have no weights and stay home
 /// @param gates     put weights into the entries (GateOn::kInput)

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/simulate/fit.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+namespace switchyard::runtime {
+namespace {
+/// Whether the fit is made from time `index` of `count`.
+bool is_used(std::size_t index, std::size_t count) {
+  return index % 2 == 0 || index + 1 == count;
+}
+
+double one_way(const TierCost& cost, std::int64_t bytes) {
+  return cost.latency_of(bytes) + static_cast<double>(bytes) / cost.bandwidth_of(bytes);
+}
+
+double exchanged(const TierCost& cost, std::int64_t bytes) {
+  const double both = cost.half_duplex ? 2 : 1;
+  return cost.latency_of(bytes) + both * static_cast<double>(bytes) / cost.bandwidth_of(bytes);
+}
+
+/// The step that makes this one size exact: what exceeds the bytes' time is latency, and where
+/// nothing does, the bytes are faster or slower than the longest messages'.
+SizeStep step_at(const MessageTime& time, const TierCost& cost) {
+  const double wire = static_cast<double>(time.bytes) / cost.bytes_per_s;
+  SizeStep step{.from_bytes = time.bytes};
+  if (time.one_way_s > wire + cost.latency_s) {
+    step.latency_factor = (time.one_way_s - wire) / std::max(cost.latency_s, 1e-9);
+  } else {
+    const double left = std::max(time.one_way_s - cost.latency_s, 0.05 * time.one_way_s);
+    step.latency_factor = std::max((time.one_way_s - left) / std::max(cost.latency_s, 1e-9), 1e-6);
+    step.bandwidth_factor = wire / left;
+  }
+  return step;
+}
+}  // namespace
+
+TierCost fit_tier(const std::vector<MessageTime>& times) {
+  if (times.size() < 3) {
+    throw std::invalid_argument("fit: got " + std::to_string(times.size()) +
+                                " sizes, want at least 3");
+  }
+  const MessageTime& longest = times.back();
+  std::size_t before = times.size() - 2;
+  while (before > 0 && !is_used(before, times.size())) --before;
+  const double span = static_cast<double>(longest.bytes - times[before].bytes);
+  const double more_s = longest.one_way_s - times[before].one_way_s;
+  const double alone = static_cast<double>(longest.bytes) / longest.one_way_s;
+  TierCost cost;
+  // Noise can make the longer message as fast as the shorter one, or much slower.
+  cost.bytes_per_s = more_s > 0 ? std::clamp(span / more_s, alone, 2 * alone) : alone;
+  cost.latency_s = std::max(
+      times.front().one_way_s - static_cast<double>(times.front().bytes) / cost.bytes_per_s, 1e-9);
+  cost.half_duplex = longest.exchange_s > kHalfDuplexRatio * longest.one_way_s;
+  for (std::size_t i = 1; i < times.size(); ++i) {
+    if (!is_used(i, times.size())) continue;
+    if (std::abs(one_way(cost, times[i].bytes) / times[i].one_way_s - 1) <= kStepError) continue;
+    cost.steps.push_back(step_at(times[i], cost));
+  }
+  return cost;
+}
+
+std::vector<Residual> residuals_of(const std::vector<MessageTime>& times, const TierCost& cost,
+                                   const std::string& tier) {
+  std::vector<Residual> residuals;
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    const auto& [bytes, one_way_s, exchange_s] = times[i];
+    const std::string what = tier + ", " + std::to_string(bytes) + " bytes ";
+    residuals.push_back(
+        {what + "one way", one_way_s, one_way(cost, bytes), is_used(i, times.size())});
+    residuals.push_back({what + "exchanged", exchange_s, exchanged(cost, bytes), false});
+  }
+  return residuals;
+}
+}  // namespace switchyard::runtime

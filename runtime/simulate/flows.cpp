@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/simulate/flows.hpp"
+
+#include <algorithm>
+
+#include "experts/index.hpp"
+
+namespace switchyard::runtime {
+
+Flows::Flows(Links& links, By by)
+    : links_(links),
+      by_(by),
+      pair_(at(links.machine().nodes)),
+      bytes_(links.count()),
+      spent_s_(at(links.machine().ranks())) {}
+
+void Flows::add(int from, int to, double bytes, double messages) {
+  if (from == to || bytes == 0) return;
+  const Machine& machine = links_.machine();
+  const Tier tier = machine.tier_of(from, to);
+  const auto index = static_cast<std::size_t>(tier);
+  tier_bytes_[index] += bytes;
+  if (messages > 0) largest_[index] = std::max(largest_[index], bytes / messages);
+  add_messages(from, tier, messages);
+  add_messages(to, tier, messages);
+  if (tier <= Tier::kNode) {
+    bytes_[links_.port(tier, from, true)] += bytes;
+    bytes_[links_.port(tier, to, false)] += bytes;
+    if (const auto shared = links_.shared(tier, from); shared >= 0) bytes_[at(shared)] += bytes;
+    return;
+  }
+  bytes_[links_.card(from, true)] += bytes;
+  bytes_[links_.card(to, false)] += bytes;
+  const int source = machine.node_of(from);
+  const int target = machine.node_of(to);
+  const int anchor = by_ == By::kSource ? source : target;
+  const int other = by_ == By::kSource ? target : source;
+  if (anchor != anchor_) flush();
+  anchor_ = anchor;
+  if (pair_[at(other)] == 0) touched_.push_back(other);
+  pair_[at(other)] += bytes;
+}
+
+void Flows::add_messages(int rank, Tier tier, double messages) {
+  const Tier paid = std::min(tier, Tier::kRack);  // a link of the fabric costs no processor
+  spent_s_[at(rank)] += messages * links_.machine().cost(paid).message_s;
+}
+
+void Flows::flush() {
+  for (const int other : touched_) {
+    const auto route =
+        by_ == By::kSource ? links_.route(anchor_, other) : links_.route(other, anchor_);
+    for (const std::int32_t link : route) bytes_[at(link)] += pair_[at(other)];
+    longest_route_ = std::max(longest_route_, route.size());
+    pair_[at(other)] = 0;
+  }
+  touched_.clear();
+}
+
+void Flows::finish() {
+  flush();
+}
+
+FlowTime Flows::time(double fixed_s) const {
+  const Machine& machine = links_.machine();
+  FlowTime time;
+  time.fixed_s = fixed_s;
+  for (std::size_t i = 0; i < kAllTiers.size(); ++i) {
+    if (tier_bytes_[i] == 0) continue;
+    const Tier tier = std::min(kAllTiers[i], Tier::kRack);
+    const auto size = static_cast<std::int64_t>(largest_[i]);
+    double latency = machine.cost(tier).latency_of(size);
+    double bandwidth = machine.cost(tier).bandwidth_of(size);
+    if (tier == Tier::kRack) {
+      const TierCost& fabric = machine.cost(Tier::kFabric);
+      latency += static_cast<double>(longest_route_) * fabric.latency_s;
+      bandwidth = std::min(bandwidth, fabric.bytes_per_s);
+    }
+    time.latency_s = std::max(time.latency_s, latency);
+    time.message_s = std::max(time.message_s, largest_[i] / bandwidth);
+  }
+  std::size_t fullest = 0;
+  for (std::size_t link = 0; link < bytes_.size(); ++link) {
+    const double seconds = bytes_[link] / links_.bytes_per_s()[link];
+    if (seconds <= time.network_s) continue;
+    time.network_s = seconds;
+    fullest = link;
+  }
+  const auto busiest = std::ranges::max_element(spent_s_);
+  double all = 0;
+  for (const double seconds : spent_s_) all += seconds;
+  const double average = all / static_cast<double>(spent_s_.size());
+  time.processor_s = std::max(*busiest, average * machine.crowding());
+  const double longest = std::max({time.network_s, time.processor_s, time.message_s});
+  time.seconds = fixed_s + time.latency_s + longest;
+  if (longest == 0) {
+    time.limit = "nothing";
+  } else if (longest == time.network_s) {
+    time.limit = links_.name(fullest);
+  } else if (longest == time.processor_s) {
+    time.limit = "messages of rank " + std::to_string(busiest - spent_s_.begin());
+  } else {
+    time.limit = "the largest message";
+  }
+  return time;
+}
+}  // namespace switchyard::runtime
