@@ -130,6 +130,7 @@ class Row {
     const Stopwatch watch;
     const SaveResult result = store_->save(next(), pieces_);
     const double seconds = watch.seconds();
+    store_->tidy();  // dd has no older file to remove either
     require(result);
     return seconds;
   }
@@ -138,6 +139,7 @@ class Row {
     store_->begin(next(), pieces_);
     const double seconds = watch.seconds();
     require(store_->finish());
+    store_->tidy();
     return seconds;
   }
   double load() {

@@ -3,6 +3,7 @@
 /// @file
 /// The system calls that a checkpoint is made of, and nothing else, so that tests can log them,
 /// fail them and lose what was never flushed.
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,6 +12,8 @@
 #include <vector>
 
 namespace switchyard::runtime {
+
+inline constexpr std::size_t kDirectAlignment = 4096;
 
 /// What a path is, links not followed.
 struct FileStatus {
@@ -41,6 +44,10 @@ class FileSystem {
   [[nodiscard]] virtual int allocate(int file, std::int64_t bytes) = 0;
   /// Says that these bytes are complete, so that the device may begin with them. Promises nothing.
   virtual void written(int /*file*/, std::int64_t /*at*/, std::int64_t /*bytes*/) {}
+  /// From here on bytes go from memory to the device past the page cache, or no longer do. Memory,
+  /// places and sizes are multiples of kDirectAlignment then; a pwrite() that cannot says -EINVAL.
+  /// Promises nothing either: what is written is flushed as ever. -EINVAL: this file system cannot.
+  [[nodiscard]] virtual int direct(int /*file*/, bool /*on*/) { return -EINVAL; }
   [[nodiscard]] virtual int fsync(int file) = 0;
   [[nodiscard]] virtual int close(int file) = 0;
   /// For this process alone, at once: -EWOULDBLOCK if another has it. Ends with close().

@@ -28,6 +28,10 @@ OpenFile::~OpenFile() {
 void OpenFile::write(std::span<const std::byte> bytes, std::int64_t at) {
   while (!bytes.empty()) {
     const std::int64_t done = uninterrupted([&] { return files_.pwrite(handle_, bytes, at); });
+    if (done == -EINVAL && direct_) {  // after a short one, or where the device wants more
+      set_direct(false);
+      if (!direct_) continue;
+    }
     if (done < 0) fail_file(static_cast<int>(-done), "write", path_);
     if (done == 0) fail_file(EIO, "write", path_);
     bytes = bytes.subspan(static_cast<std::size_t>(done));
@@ -46,6 +50,25 @@ std::int64_t OpenFile::read(std::span<std::byte> bytes, std::int64_t at) {
     total += done;
   }
   return total;
+}
+
+void OpenFile::write_direct(std::span<const std::byte> bytes, std::int64_t at) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data());
+  const bool apt =
+      begin % kDirectAlignment == 0 && static_cast<std::size_t>(at) % kDirectAlignment == 0;
+  const auto head = bytes.first(apt ? bytes.size() / kDirectAlignment * kDirectAlignment : 0);
+  if (!head.empty()) {
+    set_direct(true);
+    write(head, at);
+    set_direct(false);
+  }
+  write(bytes.subspan(head.size()), at + static_cast<std::int64_t>(head.size()));
+}
+
+void OpenFile::set_direct(bool on) {
+  if (on == direct_) return;
+  const int code = uninterrupted([&] { return files_.direct(handle_, on); });
+  if (code >= 0) direct_ = on;
 }
 
 void OpenFile::allocate(std::int64_t bytes) {

@@ -35,6 +35,8 @@ class OpenFile {
   ~OpenFile();
 
   void write(std::span<const std::byte> bytes, std::int64_t at);
+  /// The same past the page cache, as far as memory and place are aligned and the file system can.
+  void write_direct(std::span<const std::byte> bytes, std::int64_t at);
   /// @return  bytes read: fewer than asked for only at the end of the file
   [[nodiscard]] std::int64_t read(std::span<std::byte> bytes, std::int64_t at);
   /// These bytes will not change: the device may begin with them.
@@ -49,9 +51,12 @@ class OpenFile {
   [[nodiscard]] const std::string& path() const { return path_; }
 
  private:
+  void set_direct(bool on);
+
   FileSystem& files_;
   std::string path_;
   int handle_ = -1;
+  bool direct_ = false;
 };
 
 /// The names in a folder are on the device from here on.

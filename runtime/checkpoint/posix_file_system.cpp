@@ -57,6 +57,11 @@ class Posix final : public FileSystem {
   void written(int file, std::int64_t at, std::int64_t bytes) override {
     static_cast<void>(::sync_file_range(file, at, bytes, SYNC_FILE_RANGE_WRITE));
   }
+  int direct(int file, bool on) override {
+    const int flags = ::fcntl(file, F_GETFL);
+    if (flags < 0) return -errno;
+    return result_of(::fcntl(file, F_SETFL, on ? flags | O_DIRECT : flags & ~O_DIRECT));
+  }
   int fsync(int file) override { return result_of(::fsync(file)); }
   int close(int file) override { return result_of(::close(file)); }
   int lock(int file) override { return result_of(::flock(file, LOCK_EX | LOCK_NB)); }

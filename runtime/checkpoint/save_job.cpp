@@ -81,13 +81,12 @@ void SaveJob::advance() {
       tell();
   }
   if (stage_ == Stage::kGivingUp && worker_.done()) tell();
-  if (stage_ == Stage::kTelling && worker_.done()) {
-    bool all = true;
-    for (SentLetter& letter : told_) all = letter.test() && all;
-    if (!all) return;
-    if (problem_) leftovers_ = problem_->message;
-    stage_ = Stage::kSettled;
-  }
+  if (stage_ != Stage::kTelling) return;
+  told_all_ = true;
+  for (SentLetter& letter : told_) told_all_ = letter.test() && told_all_;
+  if (!told_all_ || !worker_.done()) return;
+  if (problem_) leftovers_ = problem_->message;
+  stage_ = Stage::kSettled;
 }
 
 void SaveJob::vote() {

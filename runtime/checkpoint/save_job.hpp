@@ -44,10 +44,14 @@ class SaveJob {
 
   /// Goes on as far as it can without waiting.
   void advance();
-  [[nodiscard]] bool settled() const { return stage_ == Stage::kSettled; }
-  /// @pre settled()
+  /// The verdict is known and on its way to all. What is old may still be taken away.
+  [[nodiscard]] bool decided() const { return settled() || (stage_ == Stage::kTelling && told()); }
+  /// @pre decided()
   [[nodiscard]] const Verdict& verdict() const { return *verdict_; }
-  /// Of a step that is saved: what went wrong when older ones were taken away; rank 0 only.
+  /// Nothing is left to do.
+  [[nodiscard]] bool settled() const { return stage_ == Stage::kSettled; }
+  /// Of a step that is saved and settled: what went wrong when older ones were taken away; rank 0
+  /// only.
   [[nodiscard]] const std::string& leftovers() const { return leftovers_; }
   [[nodiscard]] std::chrono::steady_clock::time_point ended() const { return ended_; }
 
@@ -68,6 +72,7 @@ class SaveJob {
   void write_and_commit();
   void give_up(comm::Problem problem);
   void tell();
+  [[nodiscard]] bool told() const { return told_all_; }
   /// Runs `body` in the thread; what it throws becomes problem_.
   void run(std::function<void()> body);
 
@@ -88,6 +93,7 @@ class SaveJob {
   SentLetter my_vote_;
   std::vector<AwaitedLetter> awaited_;  ///< votes on rank 0, the verdict elsewhere
   std::vector<SentLetter> told_;
+  bool told_all_ = false;
   Worker worker_;  ///< last: its thread is joined before the rest goes
 };
 }  // namespace switchyard::runtime

@@ -12,11 +12,14 @@
 
 namespace switchyard::runtime {
 namespace {
-constexpr std::size_t kChunk = std::size_t{4} << 20;
+constexpr std::size_t kChunk = std::size_t{4} << 20;   ///< of what has to be copied
+constexpr std::size_t kLent = std::size_t{16} << 20;   ///< of what lies in memory as in the file
+constexpr std::size_t kDirect = std::size_t{1} << 20;  ///< from here on past the page cache
 constexpr std::int64_t kBegin = std::int64_t{16} << 20;
 
-/// Writes a file from its start to its end in chunks; bytes that lie one behind the other in memory
-/// are not copied.
+/// Writes a file from its start to its end in chunks. Bytes that lie one behind the other in memory
+/// are not copied, and go to the device past the page cache if they are aligned, as a snapshot is:
+/// a copy there would take processors from the steps, and memory from whoever has use for it.
 class ChunkWriter {
  public:
   ChunkWriter(OpenFile& file, bool sum, WriteProgress* progress)
@@ -26,10 +29,14 @@ class ChunkWriter {
   void add(std::span<const std::byte> bytes, bool stays = true) {
     if (sum_) whole_ = comm::crc32c(bytes, whole_);
     while (!bytes.empty()) {
-      const std::size_t count = std::min(bytes.size(), kChunk - pending());
-      take(bytes.first(count), stays);
+      const bool lend = stays && copied_.empty() &&
+                        (lent_.empty() || lent_.data() + lent_.size() == bytes.data());
+      if (!lend && lent_.size() >= kChunk) flush();
+      const std::size_t most = lend ? kLent : kChunk;
+      const std::size_t count = std::min(bytes.size(), most - pending());
+      take(bytes.first(count), lend);
       bytes = bytes.subspan(count);
-      if (pending() == kChunk) flush();
+      if (pending() == most) flush();
     }
   }
   void flush() {
@@ -37,9 +44,12 @@ class ChunkWriter {
       throw std::system_error(ECANCELED, std::generic_category(),
                               "checkpoint: cannot write " + file_.path());
     }
-    const std::span<const std::byte> bytes = copied_.empty() ? lent_ : std::span(copied_);
-    file_.write(bytes, at_);
-    at_ += static_cast<std::int64_t>(bytes.size());
+    if (lent_.size() >= kDirect) {
+      file_.write_direct(lent_, at_);
+    } else {
+      file_.write(copied_.empty() ? lent_ : std::span<const std::byte>(copied_), at_);
+    }
+    at_ += static_cast<std::int64_t>(pending());
     if (at_ - begun_ >= kBegin) {  // else the device would wait until all is in memory
       file_.written(begun_, at_ - begun_);
       begun_ = at_;
@@ -53,11 +63,9 @@ class ChunkWriter {
 
  private:
   [[nodiscard]] std::size_t pending() const { return lent_.size() + copied_.size(); }
-  void take(std::span<const std::byte> bytes, bool stays) {
-    if (stays && copied_.empty() && lent_.empty()) {
-      lent_ = bytes;
-    } else if (stays && copied_.empty() && lent_.data() + lent_.size() == bytes.data()) {
-      lent_ = {lent_.data(), lent_.size() + bytes.size()};
+  void take(std::span<const std::byte> bytes, bool lend) {
+    if (lend) {
+      lent_ = {lent_.empty() ? bytes.data() : lent_.data(), lent_.size() + bytes.size()};
     } else {
       if (copied_.capacity() < kChunk) copied_.reserve(kChunk);
       copied_.insert(copied_.end(), lent_.begin(), lent_.end());
@@ -175,6 +183,7 @@ WrittenShard write_shard(FileSystem& files, const std::string& path, const Shard
   written.shard.header_crc32c =
       comm::crc32c(std::as_bytes(std::span(header)).first(kShardHeaderBytes - 4));
   writer.add(std::as_bytes(std::span(header)));
+  writer.flush();  // pieces begin on a page
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     const auto write = pieces[i].read ? write_asked_piece : write_piece;
     write(writer, pieces[i], written.shard.pieces[i]);

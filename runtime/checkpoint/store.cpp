@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "comm/cache_line.hpp"
 #include "comm/collective.hpp"
 #include "comm/error.hpp"
 #include "experts/kernels/aligned.hpp"
@@ -36,9 +37,20 @@ class CheckpointStore::State {
         verdicts_(group.new_channel()) {
     open();
   }
+  ~State() {
+    if (!reported_) return;
+    while (!job_->settled()) {  // nothing but the thread is left
+      job_->nap(std::chrono::microseconds(500));
+      job_->advance();
+    }
+    reap();
+  }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
 
   void begin(const CheckpointInfo& info, std::span<const SavedPiece> pieces, bool copy) {
-    if (job_ || ended_) throw std::logic_error("checkpoint: a save while another is under way");
+    if (saving()) throw std::logic_error("checkpoint: a save while another is under way");
+    tidy();
     begun_ = Clock::now();
     const PhaseMark mark(group_.deadline(), "snapshot");
     info_ = info;
@@ -75,32 +87,38 @@ class CheckpointStore::State {
   }
 
   void reserve(std::int64_t bytes) {
-    if (job_) throw std::logic_error("checkpoint: memory reserved while a save is under way");
+    if (saving()) throw std::logic_error("checkpoint: memory reserved while a save is under way");
     constexpr std::int64_t kFilling = 1 << 20;  // of some thousand pieces
     snapshot_.ensure(static_cast<std::size_t>(bytes + kFilling));
     std::memset(snapshot_.as<std::byte>(), 0, snapshot_.size());
   }
-  [[nodiscard]] bool saving() const { return job_.has_value() || ended_.has_value(); }
+  [[nodiscard]] bool saving() const {
+    return (job_.has_value() && !reported_) || ended_.has_value();
+  }
 
   std::optional<SaveResult> poll() {
     if (job_) {
       const PhaseMark mark(group_.deadline(), group_.deadline().position().phase);
       job_->advance();
-      if (!job_->settled()) return std::nullopt;
     }
     return settle();
   }
 
   std::optional<SaveResult> finish() {
-    if (job_) {
-      const PhaseMark mark(group_.deadline(), group_.deadline().position().phase);
-      job_->advance();
-      while (!job_->settled()) wait_a_while();
-    }
+    wait_until([this] { return reported_ || job_->decided(); });
     return settle();
   }
 
-  void pin(std::int64_t step) { retention_.pinned.insert(step); }
+  void tidy() {
+    if (!reported_) return;
+    wait_until([this] { return job_->settled(); });
+    reap();
+  }
+
+  void pin(std::int64_t step) {
+    tidy();
+    retention_.pinned.insert(step);
+  }
   [[nodiscard]] std::uint64_t incarnation() const { return incarnation_; }
   [[nodiscard]] const std::string& directory() const { return directory_; }
 
@@ -135,7 +153,8 @@ class CheckpointStore::State {
     for (ShardSource& source : sources) {
       const std::size_t count = source.bytes.size();
       const auto filled = static_cast<std::size_t>(filled_bytes(static_cast<std::int64_t>(count)));
-      std::memcpy(to, source.bytes.data(), count);
+      // Read next by the disk, if at all: the caches are the steps'.
+      comm::copy_past_caches(to, source.bytes.data(), static_cast<std::int64_t>(count));
       std::memset(to + count, 0, filled - count);
       source.bytes = {to, count};
       source.filled = true;
@@ -143,9 +162,16 @@ class CheckpointStore::State {
     }
   }
 
+  void wait_until(const std::function<bool()>& done) {
+    if (!job_) return;
+    const PhaseMark mark(group_.deadline(), group_.deadline().position().phase);
+    job_->advance();
+    while (!done()) wait_a_while(done);
+  }
+
   /// Until something has moved. A disk that writes is waited for; the others' disks, which nobody
   /// here can see, as long as the slowest bearable one would take.
-  void wait_a_while() {
+  void wait_a_while(const std::function<bool()>& done) {
     constexpr double kBytesPerSecond = 8 << 20;
     comm::Deadline& deadline = group_.deadline();
     const Clock::time_point since = Clock::now();
@@ -156,7 +182,7 @@ class CheckpointStore::State {
         [&] {
           job_->advance();
           what.peer = job_->awaited_rank();
-          if (job_->settled() || job_->progress() != before) return true;
+          if (done() || job_->progress() != before) return true;
           job_->nap(std::chrono::microseconds(500));
           return Clock::now() - since > deadline.limit() / 2 && seconds_since(begun_) < patience;
         },
@@ -180,19 +206,14 @@ class CheckpointStore::State {
   /// The end of a save, once; counts failures.
   std::optional<SaveResult> settle() {
     std::optional<SaveResult> result = std::exchange(ended_, std::nullopt);
-    if (job_) {
+    if (job_ && !reported_ && job_->decided()) {
       result = result_of(job_->verdict(), job_->ended());
-      if (!job_->leftovers().empty()) {
-        note("step " + std::to_string(info_.step) +
-             (result->saved ? " is saved" : " is not saved") +
-             ", but what is old could not be removed: " + job_->leftovers());
-      }
-      job_.reset();
+      reported_ = true;
     }
+    if (reported_ && job_->settled()) reap();
     if (!result) return result;
     if (result->saved) {
       failures_ = 0;
-      retention_.only_own = false;
       return result;
     }
     const std::string words =
@@ -204,6 +225,18 @@ class CheckpointStore::State {
     }
     note(words + "; the run goes on");
     return result;
+  }
+
+  /// The end of a save whose end has been told. @pre settled
+  void reap() {
+    if (!job_->leftovers().empty()) {
+      note("step " + std::to_string(info_.step) +
+           (job_->verdict().problem ? " is not saved" : " is saved") +
+           ", but what is old could not be removed: " + job_->leftovers());
+    }
+    if (!job_->verdict().problem) retention_.only_own = false;  // the thread has read it
+    job_.reset();
+    reported_ = false;
   }
 
   void note(const std::string& words) const {
@@ -227,6 +260,7 @@ class CheckpointStore::State {
   int failures_ = 0;                 ///< in a row
   std::optional<SaveResult> ended_;  ///< before it began
   experts::AlignedBuffer snapshot_;
+  bool reported_ = false;       ///< how job_ ended was told; its thread may still tidy
   std::optional<SaveJob> job_;  ///< last: its thread reads the snapshot
 };
 
@@ -253,6 +287,9 @@ std::optional<SaveResult> CheckpointStore::finish() {
 SaveResult CheckpointStore::save(const CheckpointInfo& info, std::span<const SavedPiece> pieces) {
   state_->begin(info, pieces, false);
   return *state_->finish();
+}
+void CheckpointStore::tidy() {
+  state_->tidy();
 }
 void CheckpointStore::pin(std::int64_t step) {
   state_->pin(step);

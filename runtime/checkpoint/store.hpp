@@ -56,7 +56,7 @@ class CheckpointStore {
   ///         its place, keep below 2; status 74: it cannot be made or locked
   CheckpointStore(comm::Group& group, FileSystem& files, std::string directory,
                   StoreOptions options);
-  /// Waits for the writing thread, and gives up what is not committed.
+  /// Waits for the thread: what is not committed is given up, what is old goes.
   ~CheckpointStore();
   CheckpointStore(const CheckpointStore&) = delete;
   CheckpointStore& operator=(const CheckpointStore&) = delete;
@@ -65,7 +65,7 @@ class CheckpointStore {
   /// next.
   /// @param bytes  that this rank's pieces have together
   void reserve(std::int64_t bytes);
-  /// Starts to save: looks for room, copies the pieces, and returns while a thread writes.
+  /// Starts to save: tidies, looks for room, copies the pieces, and returns while a thread writes.
   /// Collective. A save that cannot start has failed like any other: poll() or finish() tells.
   /// @pre !saving()
   /// @throws std::invalid_argument  a piece that does not fit its tensor, a step below 0
@@ -73,7 +73,8 @@ class CheckpointStore {
   [[nodiscard]] bool saving() const;
   /// Goes on as far as it can without waiting. Every rank must call it now and then, at its own
   /// pace.
-  /// @return  how the save ended, once; nothing while it lasts, or if there is none
+  /// @return  how the save ended, once, as soon as it counts (or does not): older steps go after
+  ///          that, in the thread. Nothing while it lasts, or if there is none.
   /// @throws comm::CollectiveError  status 74: most_failures saves in a row have failed; another
   /// one:
   ///         what was to be saved cannot be (the same element twice), so trying again cannot help
@@ -83,6 +84,8 @@ class CheckpointStore {
   std::optional<SaveResult> finish();
   /// begin() and finish() without a copy of the tensors. Collective.
   SaveResult save(const CheckpointInfo& info, std::span<const SavedPiece> pieces);
+  /// Waits until older steps have gone. For whoever looks at the folder; on this rank alone.
+  void tidy();
 
   /// A step that retention must leave: the one that was loaded. All ranks alike.
   void pin(std::int64_t step);

@@ -31,6 +31,10 @@ class FaultyFiles final : public FileSystem {
     const int error = fails_("allocate");
     return error != 0 ? -error : files_->allocate(file, bytes);
   }
+  void written(int file, std::int64_t at, std::int64_t bytes) override {
+    files_->written(file, at, bytes);
+  }
+  int direct(int file, bool on) override { return files_->direct(file, on); }
   int fsync(int file) override {
     const int error = fails_("fsync");
     return error != 0 ? -error : files_->fsync(file);

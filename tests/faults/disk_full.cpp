@@ -105,6 +105,7 @@ std::string one_case(const std::string& folder, const std::string& filler, Rando
       return store.save(state.info(), state.pieces(group));
     };
     if (!save().saved) wrong = "no room for the first";
+    store.tidy();
     if (group.rank() == 0) {
       fill(filler, files, folder, draw(random, 0, 1'300'000));
       files.hope = static_cast<HopefulFiles::Hope>(draw(random, 0, 2));

@@ -66,6 +66,7 @@ Outcome run_saves(MemoryFiles& files, std::int64_t failing, const Way& way) {
   const auto result = save(3);
   outcome.saved = result.saved;
   outcome.problem = result.problem;
+  store.tidy();
   files.trouble({});
   if (!save(4).saved) throw std::runtime_error("the save after it failed");
   return outcome;

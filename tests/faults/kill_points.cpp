@@ -47,6 +47,7 @@ class KillingFiles final : public runtime::FileSystem {
     call();
     return files_->allocate(file, bytes);
   }
+  int direct(int file, bool on) override { return files_->direct(file, on); }
   int fsync(int file) override {
     call();
     return files_->fsync(file);

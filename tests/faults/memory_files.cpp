@@ -60,7 +60,7 @@ int MemoryFiles::open(const std::string& path, Open how) {
   if (nodes_[node].folder != (how == Open::kDirectory)) {
     return how == Open::kDirectory ? -ENOTDIR : -EISDIR;
   }
-  handles_[next_handle_] = {node, path};
+  handles_[next_handle_] = {.node = node, .path = path};
   return next_handle_++;
 }
 
@@ -73,6 +73,11 @@ std::int64_t MemoryFiles::pwrite(int file, std::span<const std::byte> bytes, std
   const int node = handles_.at(file).node;
   std::vector<std::byte>& data = nodes_[node].bytes;
   const auto first = static_cast<std::size_t>(at);
+  if (handles_.at(file).direct) {
+    const auto memory = reinterpret_cast<std::uintptr_t>(bytes.data());
+    if ((memory | first | bytes.size()) % runtime::kDirectAlignment != 0) return -EINVAL;
+    direct_bytes_ += static_cast<std::int64_t>(count);
+  }
   if (data.size() < first + count) data.resize(first + count);
   std::copy_n(bytes.begin(), count, data.begin() + at);
   log_.push_back({.kind = Change::Kind::kWrite,
@@ -103,6 +108,13 @@ int MemoryFiles::allocate(int file, std::int64_t bytes) {
   std::vector<std::byte>& data = nodes_[node].bytes;
   data.resize(std::max(data.size(), static_cast<std::size_t>(bytes)));
   log_.push_back({.kind = Change::Kind::kSize, .node = node, .size = bytes});
+  return 0;
+}
+
+int MemoryFiles::direct(int file, bool on) {
+  const std::lock_guard lock(mutex_);
+  if (const int error = asked("direct", path_of(file)); error != 0) return -error;
+  handles_.at(file).direct = on;
   return 0;
 }
 

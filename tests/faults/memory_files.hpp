@@ -56,6 +56,7 @@ class MemoryFiles final : public runtime::FileSystem {
   std::int64_t pwrite(int file, std::span<const std::byte> bytes, std::int64_t at) override;
   std::int64_t pread(int file, std::span<std::byte> bytes, std::int64_t at) override;
   int allocate(int file, std::int64_t bytes) override;
+  int direct(int file, bool on) override;
   int fsync(int file) override;
   int close(int file) override;
   int lock(int file) override;
@@ -71,6 +72,8 @@ class MemoryFiles final : public runtime::FileSystem {
   void mark(std::int64_t step);
   void most_bytes_a_write(std::size_t bytes) { most_bytes_ = bytes; }
   void trouble(Trouble trouble) { trouble_ = std::move(trouble); }
+  /// Bytes that were written past the page cache.
+  [[nodiscard]] std::int64_t direct_bytes() const { return direct_bytes_; }
   [[nodiscard]] const std::vector<Change>& log() const { return log_; }
   [[nodiscard]] const std::map<int, Node>& nodes() const { return nodes_; }
   /// The bytes of a file, to be damaged; null if there is none.
@@ -80,6 +83,7 @@ class MemoryFiles final : public runtime::FileSystem {
   struct Handle {
     int node = 0;
     std::string path;
+    bool direct = false;
   };
   /// 0: there is none.
   [[nodiscard]] int find(const std::string& path) const;
@@ -94,6 +98,7 @@ class MemoryFiles final : public runtime::FileSystem {
   std::map<int, int> locks_;  ///< node -> handle
   std::vector<Change> log_;
   std::size_t most_bytes_ = SIZE_MAX;
+  std::int64_t direct_bytes_ = 0;
   Trouble trouble_;
   int next_node_ = 100;
   int next_handle_ = 3;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/checkpoint/store.hpp"
 
+#include <atomic>
+#include <future>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,6 +11,7 @@
 #include "comm/local_group.hpp"
 #include "runtime/checkpoint/stored.hpp"
 #include "runtime/checkpoint/verify.hpp"
+#include "runtime/faults/faulty_files.hpp"
 #include "tests/runtime/store_state.hpp"
 
 namespace {
@@ -87,10 +90,46 @@ TEST_F(Store, TheNewestStaySoManyAndAPinnedOne) {
   EXPECT_THAT(saved_steps(*files_, folder_), ElementsAre(6, 5, 3));
 }
 
+TEST_F(Store, ASaveCountsBeforeOlderStepsHaveGone) {
+  save_steps(1, 2);
+  std::promise<void> told;
+  std::future<void> heard = told.get_future();
+  std::atomic<bool> removed = false;
+  const auto slow = with_faults(posix_file_system(), [&](std::string_view call) {
+    constexpr std::chrono::seconds kLong(10);
+    if (call == "unlink" && !removed) {
+      heard.wait_for(kLong);
+      removed = true;
+    }
+    return 0;
+  });
+  const auto group = comm::solo_group();
+  {
+    CheckpointStore store(*group, *slow, folder_, {.run_id = "r"});
+    const State state(3);
+    EXPECT_TRUE(store.save(state.info(), state.pieces(*group)).saved);
+    EXPECT_FALSE(store.saving());
+    EXPECT_FALSE(removed);
+    told.set_value();
+    store.tidy();
+    EXPECT_TRUE(removed);
+    const State next(4);
+    EXPECT_TRUE(store.save(next.info(), next.pieces(*group)).saved);
+  }  // its end waits for step 2 to go
+  std::vector<std::string> names;
+  ASSERT_EQ(files_->list(folder_, names), 0);
+  EXPECT_THAT(names, testing::UnorderedElementsAre("LOCK", step_name(3), step_name(4)));
+}
+
 TEST_F(Store, AFreshRunTakesTheStepsOfOthersAwayOnceItHasSavedOneItself) {
   save_steps(1, 9);
+  // So that the save has long been told when its thread looks at the steps.
+  const auto slow = with_faults(posix_file_system(), [](std::string_view call) {
+    if (call == "open") std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    return 0;
+  });
   comm::run_local(2, [&](comm::Group& group) {
-    CheckpointStore store(group, *files_, folder_, {.run_id = "new", .fresh = true});
+    CheckpointStore store(group, *slow, folder_, {.run_id = "new", .fresh = true});
     State state(4);
     CheckpointInfo info = state.info();
     info.run_id = "new";
