@@ -84,13 +84,14 @@ int verify(Context& context) {
   const std::int64_t newest = runtime::resolve(*files, path);
   const auto steps = path.step >= 0 ? std::vector<std::int64_t>{newest}
                                     : runtime::saved_steps(*files, path.directory);
-  Progress progress("switchyard checkpoint verify: MiB", context.first());
   Json list = Json::array();
   bool good = true;
   for (const std::int64_t step : steps) {
-    const auto verdict = runtime::verify_checkpoint(
-        *files, path.directory, step,
-        [&](std::int64_t bytes) { progress.at(bytes >> 20, bytes >> 20); });
+    Progress progress("switchyard checkpoint verify: step " + std::to_string(step) + ", MiB",
+                      context.first());
+    const auto verdict =
+        runtime::verify_checkpoint(*files, path.directory, step, shown_by(progress));
+    progress.clear();
     good = good && verdict.good();
     context.out << "step " << step << ": "
                 << (verdict.good() ? "good"
@@ -114,7 +115,6 @@ int verify(Context& context) {
                     {"bytes", verdict.bytes},
                     {"findings", findings}});
   }
-  progress.clear();
   if (context.json.wanted()) context.json.write({{"good", good}, {"steps", list}});
   return good ? runtime::kDone : runtime::kCheckFailed;
 }

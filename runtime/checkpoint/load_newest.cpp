@@ -53,10 +53,10 @@ std::optional<StoredCheckpoint> load_newest(comm::Group& group, FileSystem& file
   const std::vector<std::int64_t> steps = agreed_steps(group, files, directory);
   for (const std::int64_t step : steps) {
     std::optional<StoredCheckpoint> stored;
-    const auto damage = try_step(group, [&] {
-      stored.emplace(files, directory, step, group.rank(), group.size());
-      load(*stored);
-    });
+    // Each rank looks at some of the files, and none reads of any before all were looked at.
+    auto damage = try_step(
+        group, [&] { stored.emplace(files, directory, step, group.rank(), group.size()); });
+    if (!damage) damage = try_step(group, [&] { load(*stored); });
     if (!damage) return stored;
     if (note && group.rank() == 0) note("skip " + *damage);
   }

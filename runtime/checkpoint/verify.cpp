@@ -14,8 +14,7 @@ namespace {
 /// Reads all blocks of a shard; adds tensors that have a bad one.
 void check_blocks(BlockReader& reader, const Manifest& manifest, std::size_t shard,
                   std::vector<std::byte>& room, StepVerdict& verdict,
-                  std::set<std::size_t>& bad_tensors,
-                  const std::function<void(std::int64_t)>& progress) {
+                  std::set<std::size_t>& bad_tensors, const std::function<void()>& progress) {
   const std::int64_t most = StoredCheckpoint::kReadBytes / kCheckpointBlock;
   for (const PieceInfo& piece : manifest.shards[shard].pieces) {
     const std::int64_t blocks = blocks_of(piece.bytes);
@@ -31,14 +30,14 @@ void check_blocks(BlockReader& reader, const Manifest& manifest, std::size_t sha
                                     .words = reader.where(shard) + ": " + bad.words});
       }
       verdict.bytes += BlockReader::bytes_of_blocks(piece, first, count);
-      if (progress) progress(verdict.bytes);
+      progress();
     }
   }
 }
 }  // namespace
 
 StepVerdict verify_checkpoint(FileSystem& files, const std::string& directory, std::int64_t step,
-                              const std::function<void(std::int64_t)>& progress) {
+                              const std::function<void(std::int64_t, std::int64_t)>& progress) {
   StepVerdict verdict;
   verdict.step = step;
   Manifest manifest;
@@ -52,6 +51,13 @@ StepVerdict verify_checkpoint(FileSystem& files, const std::string& directory, s
   BlockReader reader(files, directory + "/" + step_name(step), manifest);
   std::vector<std::byte> room(static_cast<std::size_t>(StoredCheckpoint::kReadBytes));
   std::set<std::size_t> bad_tensors;
+  std::int64_t all = 0;
+  for (const ShardInfo& shard : manifest.shards) {
+    for (const PieceInfo& piece : shard.pieces) all += filled_bytes(piece.bytes);
+  }
+  const auto tell = [&] {
+    if (progress) progress(verdict.bytes, all);
+  };
   for (std::size_t s = 0; s < manifest.shards.size(); ++s) {
     const ShardInfo& shard = manifest.shards[s];
     try {
@@ -59,7 +65,7 @@ StepVerdict verify_checkpoint(FileSystem& files, const std::string& directory, s
         verdict.findings.push_back(
             {.file = shard.file, .part = flaw.part, .offset = flaw.offset, .words = flaw.words});
       }
-      check_blocks(reader, manifest, s, room, verdict, bad_tensors, progress);
+      check_blocks(reader, manifest, s, room, verdict, bad_tensors, tell);
     } catch (const std::exception& error) {  // it cannot be opened or read
       for (const PieceInfo& piece : shard.pieces) bad_tensors.insert(piece.tensor);
       verdict.findings.push_back({.file = shard.file, .part = "file", .words = error.what()});

@@ -31,8 +31,8 @@ struct StepVerdict {
 };
 
 /// Reads every byte of a step. Memory: StoredCheckpoint::kReadBytes.
-/// @param progress  may be empty; called with bytes read so far
-[[nodiscard]] StepVerdict verify_checkpoint(FileSystem& files, const std::string& directory,
-                                            std::int64_t step,
-                                            const std::function<void(std::int64_t)>& progress = {});
+/// @param progress  may be empty; called with bytes read so far, and of how many
+[[nodiscard]] StepVerdict verify_checkpoint(
+    FileSystem& files, const std::string& directory, std::int64_t step,
+    const std::function<void(std::int64_t done, std::int64_t all)>& progress = {});
 }  // namespace switchyard::runtime

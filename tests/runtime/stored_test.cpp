@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/checkpoint/stored.hpp"
 
+#include <cerrno>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <system_error>
@@ -134,6 +135,44 @@ TEST_F(Stored, ATensorThatIsNotThereOrAPartBeyondItIsRefused) {
                std::invalid_argument);
 }
 
+/// Writes a snapshot of some MiB. @return  what went past the page cache
+std::int64_t save_large(faults::MemoryFiles& files) {
+  constexpr std::int64_t kWidth = 30'000;
+  const State state(1, kWidth);
+  {
+    const auto group = comm::solo_group();
+    CheckpointStore store(*group, files, "/ckpt", {.run_id = "r", .read_back = true});
+    store.begin(state.info(), state.pieces(*group));
+    const auto result = store.finish();
+    EXPECT_TRUE(result->saved) << result->problem;
+  }
+  StoredCheckpoint stored(files, "/ckpt", 1);
+  EXPECT_EQ(state.differences(stored), "");
+  return files.direct_bytes();
+}
+
+TEST(SavedPastThePageCache, IsASnapshotButForItsEnds) {
+  faults::MemoryFiles files;
+  const std::int64_t direct = save_large(files);
+  const auto size = static_cast<std::int64_t>(
+      files.bytes_of("/ckpt/step-000000000001/shard-00000-of-00001.sy")->size());
+  EXPECT_GT(direct, size - 3 * std::int64_t{kDirectAlignment});
+  EXPECT_LT(direct, size);
+}
+
+TEST(SavedPastThePageCache, GoesOnWithoutWhereItIsCutShort) {
+  faults::MemoryFiles files;
+  files.most_bytes_a_write(999'999);
+  EXPECT_GT(save_large(files), 0);
+}
+
+TEST(SavedPastThePageCache, GoesOnWithoutWhereTheFileSystemCannot) {
+  faults::MemoryFiles files;
+  files.trouble(
+      [](const std::string& call, const std::string&) { return call == "direct" ? EINVAL : 0; });
+  EXPECT_EQ(save_large(files), 0);
+}
+
 /// Three good steps, newest 3.
 class Newest : public testing::Test {
  protected:
@@ -177,6 +216,15 @@ TEST_F(Newest, WhatIsDamagedForOneRankIsSkippedByAllWithOneLine) {
   EXPECT_EQ(load(read), 2);
   ASSERT_EQ(notes_.size(), 1U);
   EXPECT_THAT(notes_[0], HasSubstr("skip step 3: shard-00001-of-00002.sy: tensor "));
+}
+
+TEST_F(Newest, AFileThatIsGoneIsDamageWhicheverRankIsTheFirstToWantIt) {
+  ASSERT_EQ(files_.unlink(folder_ + "/" + step_name(3) + "/shard-00001-of-00002.sy"), 0);
+  const auto read = [](comm::Group& group, StoredCheckpoint& stored) {
+    if (group.rank() != 1) read_all(group, stored);  // that one looks whether it is there
+  };
+  EXPECT_EQ(load(read), 2);
+  EXPECT_THAT(notes_, ElementsAre(HasSubstr("skip step 3: shard-00001-of-00002.sy: missing")));
 }
 
 TEST_F(Newest, AManifestCutShortIsSkipped) {
@@ -231,7 +279,16 @@ TEST_F(Newest, VerifySaysWhichTensorsAreStillGood) {
   ASSERT_EQ(steps.size(), 3U);
   EXPECT_TRUE(verify_checkpoint(files_, folder_, steps[0]).good());
   EXPECT_EQ(steps[1], 2);
-  const StepVerdict verdict = verify_checkpoint(files_, folder_, 2);
+  std::int64_t done = 0;
+  std::int64_t all = 0;
+  const StepVerdict verdict =
+      verify_checkpoint(files_, folder_, 2, [&](std::int64_t now, std::int64_t of) {
+        EXPECT_GT(now, done);
+        EXPECT_LE(now, of);
+        done = now;
+        all = of;
+      });
+  EXPECT_EQ(done, all);
   ASSERT_EQ(verdict.findings.size(), 1U);
   EXPECT_EQ(verdict.findings[0].part, "data");
   EXPECT_EQ(verdict.findings[0].block, 0);
