@@ -118,6 +118,9 @@ std::string describe_stop(const runtime::RunResult& result, const runtime::RunSe
                             std::to_string(result.first_step + result.steps) + " of " +
                             std::to_string(settings.steps);
   if (settings.save.to.empty()) return after + "; nothing is saved without --save-to";
+  if (result.saving && !result.saving->last_problem.empty()) {
+    return after + "; " + result.saving->last_problem;
+  }
   return after + ", saved in " + settings.save.to + ": the same command goes on from there";
 }
 }  // namespace
@@ -241,6 +244,10 @@ int run(Context& context) {
   trace.finish(result.trace);
   print_run(result, context.out);
   if (context.json.wanted()) context.json.write(run_json(result));
+  if (result.saving && !result.saving->last_problem.empty()) {
+    if (context.first()) context.reporter.error(result.saving->last_problem);
+    return runtime::kIo;
+  }
   return runtime::kDone;
 }
 }  // namespace

@@ -108,7 +108,10 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
     }
     if (over) break;
     if (all.stop != 0) {
-      if (saving) saving->leave(step, coordinator, "");
+      if (saving) {
+        saving->leave(step, coordinator, "");
+        result.saving = saving->report();
+      }
       result.stopped = true;
       result.steps = step - first;
       return result;

@@ -32,13 +32,14 @@ struct PhaseResult {
 struct SaveReport {
   std::int64_t saved = 0;
   std::int64_t failed = 0;
-  std::int64_t skipped = 0;    ///< one was still under way
-  double bytes = 0;            ///< of the last one, all files
-  double write_s = 0;          ///< from beginning to verdict, all saves
-  std::int64_t beside = 0;     ///< begun between two steps
-  double stall_s = 0;          ///< that steps waited for those, all of them
-  double longest_stall_s = 0;  ///< of one save
-  double last_s = 0;           ///< of the one at the end, which nothing goes on beside
+  std::int64_t skipped = 0;       ///< one was still under way
+  double bytes = 0;               ///< of the last one, all files
+  double write_s = 0;             ///< from beginning to verdict, all saves
+  std::int64_t beside = 0;        ///< begun between two steps
+  double stall_s = 0;             ///< that steps waited for those, all of them
+  double longest_stall_s = 0;     ///< of one save
+  double last_s = 0;              ///< of the one at the end, which nothing goes on beside
+  std::string last_problem = {};  ///< the one at the end failed, and why
 };
 
 /// Figures of the counted steps. Equal on every rank; `a step` sums all ranks and layers.

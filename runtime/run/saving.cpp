@@ -220,7 +220,12 @@ void Saving::leave(std::int64_t done, const Coordinator& layers, const std::stri
   if (done == saved_step_ || done == 0) return;
   if (!output_digest.empty()) info_.labels[kOutputDigest] = output_digest;
   const auto start = Clock::now();
-  count(begin(done, layers, true));
+  const auto result = begin(done, layers, true);
+  count(result);
+  if (result && !result->saved) {
+    report_.last_problem =
+        "step " + std::to_string(done) + ", the last, is not saved: " + result->problem;
+  }
   report_.last_s = std::chrono::duration<double>(Clock::now() - start).count();
 }
 

@@ -2,8 +2,8 @@
 #pragma once
 /// @file
 /// The 75 bad inputs: each has a number, and is a test at 1, 2 and 4 ranks. Where: 1 to 29
-/// bad_settings.cpp, 30 to 51 bad_work.cpp, 52 to 75 bad_saved.cpp. A number may have several
-/// cases.
+/// bad_settings.cpp, 30 to 51 bad_work.cpp, 52 to 75 bad_saved.cpp, what of these is the machine's
+/// bad_machine.cpp. A number may have several cases.
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -15,11 +15,16 @@ namespace switchyard::tests {
 
 /// A command as it is started at some rank count, and how it has to end.
 struct BadStart {
-  std::vector<std::string> words;       ///< of switchyard
-  std::string says;                     ///< the whole message, what comes before WHERE left out
-  std::vector<std::string> rank1 = {};  ///< what rank 1 is started with, if not the same
-  std::string rank1_program = {};       ///< and which program that is
+  std::vector<std::string> words;  ///< of switchyard
+  /// The whole message behind "error: "; empty: none. What all ranks agree on is told by the lowest
+  /// one that has it: its "rank 0: " and "(and 3 other ranks)" are left out. # stands for a number
+  /// or checksum that differs from one time to the next.
+  std::string says;
+  std::vector<std::string> notes = {};        ///< lines beside it, whole; each must be there
+  std::vector<std::string> rank1 = {};        ///< what rank 1 is started with, if not the same
+  std::string rank1_program = {};             ///< and which program that is
   std::vector<std::string> environment = {};  ///< "NAME=VALUE", of mpirun
+  std::vector<std::string> before = {};       ///< the program's own words
   bool by_mpirun = true;
 };
 
@@ -31,6 +36,7 @@ struct BadCase {
   std::vector<int> ranks = {1, 2, 4};
   /// Of a run that works: what its JSON must hold.
   std::function<bool(const nlohmann::json&, int ranks)> holds = {};
+  bool root = false;  ///< only root can make it
 };
 
 /// A number that other tests prove, or that is not there yet.
@@ -42,5 +48,6 @@ struct Elsewhere {
 [[nodiscard]] std::vector<BadCase> bad_settings();
 [[nodiscard]] std::vector<BadCase> bad_work();
 [[nodiscard]] std::vector<BadCase> bad_saved();
+[[nodiscard]] std::vector<BadCase> bad_machine();
 [[nodiscard]] std::vector<Elsewhere> proved_elsewhere();
 }  // namespace switchyard::tests

@@ -146,9 +146,15 @@ std::vector<BadCase> shapes() {
        [](int ranks) {
          return BadStart{
              {"run", "--model", "deepseek-v3", "--tokens", "1", "--memory-per-rank", "0.5"},
-             ranks == 1   ? "memory: rank 0 needs 42.1 GiB"
-             : ranks == 2 ? "memory: rank 0 needs 21.1 GiB"
-                          : "memory: rank 0 needs 10.6 GiB"};
+             ranks == 1 ? "memory: rank 0 needs 42.1 GiB (42.0 GiB of experts as float32, 168.5 "
+                          "MiB of everything else), has 512.0 MiB: want --pack lazy (336.5 MiB)"
+             : ranks == 2
+                 ? "memory: rank 0 needs 21.1 GiB (21.0 GiB of experts as float32, 168.5 MiB of "
+                   "everything else), has 512.0 MiB: want 64 times the nodes or --pack lazy (336.5 "
+                   "MiB)"
+                 : "memory: rank 0 needs 10.6 GiB (10.5 GiB of experts as float32, 168.5 MiB of "
+                   "everything else), has 512.0 MiB: want 32 times the nodes or --pack lazy (336.5 "
+                   "MiB)"};
        }},
       {25, "SizesThatOverflow", 2,
        [](int) {
@@ -158,27 +164,33 @@ std::vector<BadCase> shapes() {
   };
 }
 
+std::string as_on_others(int ranks) {
+  return ranks == 2 ? " as on 1 rank" : " as on " + std::to_string(ranks - 1) + " ranks";
+}
+
 std::vector<BadCase> words() {
   return {
       {26,
        "AnotherSeedOnOneRank",
        2,
-       [](int) {
+       [](int ranks) {
          return BadStart{.words = tiny({"--seed", "1"}),
                          .says =
                              "handshake: rank 1 was started with other settings: seed is 2, "
-                             "want 1",
+                             "want 1" +
+                             as_on_others(ranks),
                          .rank1 = tiny({"--seed", "2"})};
        },
        {2, 4}},
       {27,
        "AnotherBuildOnOneRank",
        2,
-       [](int) {
+       [](int ranks) {
          return BadStart{.words = tiny({}),
                          .says =
                              "handshake: rank 1 was started with other settings: version is 0.0.0, "
-                             "want " SWITCHYARD_TEST_VERSION,
+                             "want " SWITCHYARD_TEST_VERSION +
+                             as_on_others(ranks),
                          .rank1 = tiny({}),
                          .rank1_program = SWITCHYARD_OTHER_BUILD};
        },
@@ -189,12 +201,13 @@ std::vector<BadCase> words() {
        }},
       {28, "ZeroSteps", 2,
        [](int) {
-         return BadStart{tiny({"--steps", "0"}), "--steps: got '0', want a whole number from 1"};
+         return BadStart{tiny({"--steps", "0"}),
+                         "--steps: got '0', want a whole number from 1 to 9223372036854775807"};
        }},
       {28, "NegativeTokens", 2,
        [](int) {
          return BadStart{{"run", "--model", "olmoe", "--tokens", "-1"},
-                         "--tokens: got '-1', want a whole number from 0"};
+                         "--tokens: got '-1', want a whole number from 0 to 1099511627776"};
        }},
       {28, "NegativeDeadline", 2,
        [](int) {
@@ -216,7 +229,7 @@ std::vector<BadCase> words() {
        2,
        [](int) {
          return BadStart{.words = tiny({}),
-                         .says = "rank 1: run: no option --bogus",
+                         .says = "rank 1: run: no option --bogus, nearest is --tokens",
                          .rank1 = tiny({"--bogus"})};
        },
        {2, 4}},

@@ -161,21 +161,23 @@ std::vector<BadCase> tokens() {
       // Whichever rank is the first to meet it has the word.
       {43, "LogitNan", 2,
        [](int) {
-         return BadStart{run_of(data("golden/models/mixtral-tiny"),
-                                rows(3, std::numeric_limits<float>::quiet_NaN())),
-                         "token 0: logit of expert 0 is nan, want "
-                         "a finite number or -inf"};
+         return BadStart{
+             run_of(data("golden/models/mixtral-tiny"),
+                    rows(3, std::numeric_limits<float>::quiet_NaN())),
+             "rank #, layer 0, its tokens counted from #: token 0: logit of expert 0 is "
+             "nan, want a finite number or -inf"};
        }},
       {44, "LogitInfinite", 2,
        [](int) {
-         return BadStart{run_of(with_routers(kInfinity), rows(3, 1.0F)),
-                         "token 0: logit of expert 0 "
-                         "is inf, want a finite number or -inf"};
+         return BadStart{
+             run_of(with_routers(kInfinity), rows(3, 1.0F)),
+             "rank #, layer 0, its tokens counted from #: token 0: logit of expert 0 is "
+             "inf, want a finite number or -inf"};
        }},
       {45, "AllExpertsHidden", 2,
        [](int) {
          return BadStart{run_of(with_routers(-kInfinity), rows(3, 1.0F)),
-                         "token 0: 0 of 8 logits are "
+                         "rank #, layer 0, its tokens counted from #: token 0: 0 of 8 logits are "
                          "finite, want at least 2"};
        }},
       {46,
