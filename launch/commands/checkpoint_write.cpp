@@ -132,9 +132,11 @@ int export_step(Context& context) {
   const auto files = runtime::posix_file_system();
   const std::string to = wanted_output(options);
   Progress progress("switchyard checkpoint export: MiB", context.first());
-  const auto exported = runtime::export_released(
-      *files, step_path(options, 0, "step"), to,
-      bytes_from("file-bytes", options.text("file-bytes")), shown_by(progress));
+  const auto exported =
+      runtime::export_released(*files, step_path(options, 0, "step"), to,
+                               {.file_bytes = bytes_from("file-bytes", options.text("file-bytes")),
+                                .like = options.has("like") ? options.text("like") : ""},
+                               shown_by(progress));
   progress.clear();
   for (const std::string& name : exported.names) context.out << to << '/' << name << '\n';
   if (context.json.wanted()) {
@@ -171,7 +173,8 @@ Command checkpoint_reshard_command() {
 
 Command checkpoint_import_command() {
   return {.name = "checkpoint import",
-          .summary = "released weights as step 0 of a folder of checkpoints",
+          .summary =
+              "released weights as step 0 of a folder of checkpoints; an exported run as its step",
           .options = {output_folder("folder of checkpoints to write it to"), files_option(),
                       overwrite_option()},
           .positionals = {.unit = "DIRECTORY",
@@ -186,7 +189,10 @@ Command checkpoint_export_command() {
           .summary = "a saved step as safetensors; one that was imported as the files it was",
           .options = {step_option("step"), output_folder("folder to make; must not exist yet"),
                       text_option("file-bytes", "BYTES",
-                                  "most of a file, of a step that was not imported", "4G")},
+                                  "most of a file, of a step that was not imported", "4G"),
+                      text_option("like", "DIRECTORY",
+                                  "of a run's step: released weights, whose tensors the run's "
+                                  "replace")},
           .positionals = one_folder(),
           .run = export_step};
 }

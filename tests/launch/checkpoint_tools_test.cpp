@@ -32,6 +32,18 @@ class CheckpointTools : public testing::Test {
     return nlohmann::json::parse(outcome.out, nullptr, false);
   }
 
+  /// A stateful run on one rank.
+  nlohmann::json run_to(const std::string& steps, const std::vector<std::string>& model,
+                        const std::string& saved) {
+    std::vector<std::string> words{"run",       "--tokens", "16",     "--steps",
+                                   steps,       "--warmup", "0",      "--stateful",
+                                   "--save-to", saved,      "--json", "-"};
+    words.insert(words.end(), model.begin(), model.end());
+    const Outcome outcome = run({.words = switchyard(words)});
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    return nlohmann::json::parse(outcome.out, nullptr, false);
+  }
+
   TempFolder folder_;
 };
 
@@ -51,6 +63,59 @@ TEST_F(CheckpointTools, AReleasedFolderGoesInAndOutBitForBit) {
     }
     EXPECT_EQ(files, 4) << model;  // two shards, their index, config.json
   }
+}
+
+TEST_F(CheckpointTools, ARunGoesToReleasedWeightsAndBackAndGoesOnBitForBit) {
+  for (const char* name : {"mixtral-tiny", "olmoe-tiny", "deepseek-v3-tiny", "qwen3-moe-tiny-bf16",
+                           "qwen2-moe-tiny"}) {
+    const std::string model = (kModels / name).string();
+    const std::string saved = path(std::string("run-") + name);
+    const std::string out = path(std::string("weights-") + name);
+    const std::string back = path(std::string("back-") + name);
+    run_to("2", {"--checkpoint", model}, saved);
+    must({"export", saved, "--output", out, "--like", model});
+    const auto again = must({"import", out, "--output", back, "--files", "3"});
+    EXPECT_EQ(again["step"], 2);
+    EXPECT_TRUE(must({"diff", saved, back}).value("equal", false)) << name;
+    EXPECT_EQ(again["content_sha256"], must({"info", saved})["content_sha256"]) << name;
+    const auto whole = run_to("4", {"--checkpoint", model}, path(std::string("whole-") + name));
+    const auto resumed = run_to("4", {"--checkpoint", model}, back);
+    EXPECT_EQ(resumed["first_step"], 2) << name;
+    EXPECT_EQ(resumed["state_digest"], whole["state_digest"]) << name;
+    // What it learnt is in the weights: a run that begins with them begins with another state.
+    const auto begun = run_to("1", {"--checkpoint", out}, path(std::string("begun-") + name));
+    EXPECT_NE(begun["state_digest"], run_to("1", {"--checkpoint", model},
+                                            path(std::string("first-") + name))["state_digest"]);
+  }
+}
+
+TEST_F(CheckpointTools, ARunOfSyntheticWeightsGoesOutAndBackUnderItsOwnNames) {
+  const std::vector<std::string> model{"--model",        "olmoe", "--set",
+                                       "hidden_size=16", "--set", "moe_intermediate_size=8",
+                                       "--layers",       "2"};
+  run_to("2", model, path("saved"));
+  must({"export", path("saved"), "--output", path("out"), "--file-bytes", "64K"});
+  must({"import", path("out"), "--output", path("back")});
+  EXPECT_TRUE(must({"diff", path("saved"), path("back")}).value("equal", false));
+  const auto whole = run_to("3", model, path("whole"));
+  const auto resumed = run_to("3", model, path("back"));
+  EXPECT_EQ(resumed["first_step"], 2);
+  EXPECT_EQ(resumed["state_digest"], whole["state_digest"]);
+}
+
+TEST_F(CheckpointTools, ARunHasNoPlaceInOtherWeights) {
+  const auto refusal = [&](const std::string& saved, const std::string& like) {
+    const Outcome outcome = run({.words = switchyard({"checkpoint", "export", saved, "--output",
+                                                      path("out"), "--like", like})});
+    EXPECT_EQ(outcome.status, 2);
+    fs::remove(path("out"));  // empty
+    return outcome.err;
+  };
+  run_to("1", {"--checkpoint", (kModels / "gpt-oss-tiny").string()}, path("gpt"));
+  EXPECT_THAT(refusal(path("gpt"), (kModels / "gpt-oss-tiny").string()),
+              HasSubstr("gate_bias: has no tensor to itself among released weights of gpt_oss"));
+  EXPECT_THAT(refusal(path("gpt"), (kModels / "olmoe-tiny").string()),
+              HasSubstr("olmoe-tiny: model "));
 }
 
 TEST_F(CheckpointTools, AnotherModelDoesNotTakeThePlaceOfAGoodStep) {

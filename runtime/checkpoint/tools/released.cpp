@@ -9,8 +9,9 @@
 #include <tuple>
 #include <utility>
 
-#include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/stored.hpp"
+#include "runtime/checkpoint/tools/released_files.hpp"
+#include "runtime/checkpoint/tools/released_state.hpp"
 #include "runtime/checkpoint/tools/rewrite.hpp"
 #include "runtime/model/checked_json.hpp"
 #include "runtime/model/checkpoint.hpp"
@@ -23,7 +24,6 @@ namespace fs = std::filesystem;
 constexpr std::int64_t kMostText = 16'000'000;
 constexpr const char* kHeader = "safetensors:";  ///< of labels: then the file's name
 constexpr const char* kFile = "file:";
-constexpr char kIndex[] = "model.safetensors.index.json";
 
 /// As files name it; nothing: they have no such type.
 std::string dtype_of(DataType type) {
@@ -70,40 +70,16 @@ std::int64_t number_after(const std::string& name, const std::string& word) {
   return number;
 }
 
-TensorInfo info_of(const TensorEntry& entry) {
+TensorInfo info_of(const TensorEntry& entry, const std::string& layer = "layers.",
+                   const std::string& expert = "experts.") {
   TensorInfo info{.name = entry.name,
                   .type = type_of(entry.dtype),
                   .shape = entry.shape,
-                  .layer = number_after(entry.name, "layers."),
-                  .expert = number_after(entry.name, "experts.")};
+                  .layer = number_after(entry.name, layer),
+                  .expert = number_after(entry.name, expert)};
   if (dtype_of(info.type) != entry.dtype) info.shape = {entry.end - entry.begin};
   return info;
 }
-
-/// A safetensors file as it lies on the device, read in order.
-class ReleasedFile {
- public:
-  ReleasedFile(FileSystem& files, const fs::path& path)
-      : file_(files, fs::canonical(path).string(), FileSystem::Open::kRead) {
-    std::array<std::byte, 8> length{};
-    read(-8 - header_bytes_, length);
-    std::memcpy(&header_bytes_, length.data(), sizeof header_bytes_);
-    text_.resize(static_cast<std::size_t>(header_bytes_));  // checked when the set was opened
-    read(-header_bytes_, std::as_writable_bytes(std::span(text_)));
-  }
-  /// @param at  counted from the end of the header
-  void read(std::int64_t at, std::span<std::byte> to) {
-    const std::int64_t got = file_.read(to, 8 + header_bytes_ + at);
-    if (std::cmp_equal(got, to.size())) return;
-    throw std::invalid_argument(file_.path() + ": ends early");
-  }
-  [[nodiscard]] const std::string& text() const { return text_; }
-
- private:
-  OpenFile file_;
-  std::int64_t header_bytes_ = 0;
-  std::string text_;
-};
 
 void write_text(const fs::path& file, const std::string& text) {
   WholeFile whole("--output", file.string());
@@ -185,35 +161,60 @@ void require_plain(const std::string& name) {
 }
 }  // namespace
 
+ReleasedFile::ReleasedFile(FileSystem& files, const fs::path& path)
+    : file_(files, fs::canonical(path).string(), FileSystem::Open::kRead) {
+  std::array<std::byte, 8> length{};
+  read(-8 - header_bytes_, length);
+  std::memcpy(&header_bytes_, length.data(), sizeof header_bytes_);
+  text_.resize(static_cast<std::size_t>(header_bytes_));  // checked when the set was opened
+  read(-header_bytes_, std::as_writable_bytes(std::span(text_)));
+}
+
+void ReleasedFile::read(std::int64_t at, std::span<std::byte> to) {
+  const std::int64_t got = file_.read(to, 8 + header_bytes_ + at);
+  if (std::cmp_equal(got, to.size())) return;
+  throw std::invalid_argument(file_.path() + ": ends early");
+}
+
+std::vector<std::string> safetensors_files(const fs::path& released) {
+  if (!fs::exists(released / kReleasedIndex)) return {"model.safetensors"};
+  std::vector<std::string> names;
+  for (const auto& [tensor, file] :
+       parse_checked(read_text(released / kReleasedIndex, 64'000'000), kReleasedIndex)["weight_map"]
+           .get<std::map<std::string, std::string>>()) {
+    names.push_back(file);
+  }
+  std::ranges::sort(names);
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
 Manifest import_released(FileSystem& files, const fs::path& released, const std::string& to,
                          const Spread& spread, const ByteProgress& progress) {
-  const Checkpoint checkpoint(released);  // checks config, index and headers
-  Manifest like;
-  like.info.run_id = "import";
-  like.info.model_name = checkpoint.model().name();
-  like.info.model_text = checkpoint.model().text();
-  std::vector<std::string> names;
-  if (fs::exists(released / kIndex)) {
-    for (const auto& [tensor, file] :
-         parse_checked(read_text(released / kIndex, 64'000'000), kIndex)["weight_map"]
-             .get<std::map<std::string, std::string>>()) {
-      names.push_back(file);
-    }
-    std::ranges::sort(names);
-    names.erase(std::unique(names.begin(), names.end()), names.end());
-  } else {
-    names = {"model.safetensors"};
+  const bool run = fs::exists(released / kRunFile);
+  if (run && fs::exists(released / "config.json")) {
+    return import_run(files, released, to, spread, progress);
   }
-  for (const char* const text : {"config.json", kIndex}) {
-    if (!fs::exists(released / text)) continue;
+  Manifest like;
+  if (run) {                                                 // exported under its own names
+    static_cast<void>(TensorSet::open_directory(released));  // checks index and headers
+    like.info = run_from_text(read_text(released / kRunFile, kMostText), kRunFile);
+  } else {
+    const Checkpoint checkpoint(released);  // checks config, index and headers
+    like.info.run_id = "import";
+    like.info.model_name = checkpoint.model().name();
+    like.info.model_text = checkpoint.model().text();
+  }
+  for (const char* const text : {"config.json", kReleasedIndex}) {
+    if (run || !fs::exists(released / text)) continue;
     like.info.labels[std::string(kFile) + text] = read_text(released / text, kMostText);
   }
   std::vector<ShardSource> sources;
-  for (const std::string& name : names) {
+  for (const std::string& name : safetensors_files(released)) {
     const auto file = std::make_shared<ReleasedFile>(files, released / name);
-    like.info.labels[kHeader + name] = file->text();
+    if (!run) like.info.labels[kHeader + name] = file->text();
     for (const TensorEntry& entry : parse_safetensors_header(file->text(), name).entries) {
-      const TensorInfo info = info_of(entry);
+      const TensorInfo info = run ? info_of(entry, "layer.", "expert.") : info_of(entry);
       if (info.elements() == 0) {
         like.tensors.push_back(info);
         continue;
@@ -231,8 +232,16 @@ Manifest import_released(FileSystem& files, const fs::path& released, const std:
 }
 
 Exported export_released(FileSystem& files, const StepPath& from, const fs::path& to,
-                         std::int64_t file_bytes, const ByteProgress& progress) {
+                         const ExportForm& form, const ByteProgress& progress) {
   StoredCheckpoint stored(files, from.directory, resolve(files, from));
+  const auto make_folder = [&] {
+    if (fs::create_directory(to)) return;
+    throw std::invalid_argument("--output: " + to.string() + " exists, want a folder to make");
+  };
+  if (!form.like.empty()) {
+    make_folder();
+    return export_run(files, stored, form.like, to, progress);
+  }
   std::vector<OutFile> out;
   std::map<std::string, std::string> texts;
   for (const auto& [label, text] : stored.info().labels) {
@@ -243,14 +252,13 @@ Exported export_released(FileSystem& files, const StepPath& from, const fs::path
     }
   }
   if (out.empty()) {
-    out = plain_files(stored, file_bytes);
-    if (out.size() > 1) texts[kIndex] = index_of(out, stored);
+    out = plain_files(stored, form.file_bytes);
+    if (!layers_of_run(stored.info()).empty()) texts[kRunFile] = run_text(stored.info());
+    if (out.size() > 1) texts[kReleasedIndex] = index_of(out, stored);
   }
   for (const auto& [name, text] : texts) require_plain(name);
   for (const OutFile& file : out) require_plain(file.name);
-  if (!fs::create_directory(to)) {
-    throw std::invalid_argument("--output: " + to.string() + " exists, want a folder to make");
-  }
+  make_folder();
   std::int64_t all = 0;
   for (const TensorInfo& tensor : stored.tensors()) all += tensor.bytes();
   Exported exported;

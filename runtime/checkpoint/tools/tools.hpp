@@ -53,7 +53,8 @@ struct Difference {
                                               const StepPath& other, const ByteProgress& progress);
 
 /// Makes step 0 of a released folder (config.json, safetensors): names, types and bytes as they
-/// are, and what else it takes to make the same files again.
+/// are, and what else it takes to make the same files again. Of a folder that a run was exported to
+/// it makes the run's step again, from which the run goes on.
 Manifest import_released(FileSystem& files, const std::filesystem::path& released,
                          const std::string& to, const Spread& spread, const ByteProgress& progress);
 
@@ -62,10 +63,16 @@ struct Exported {
   std::vector<std::string> names;
   std::int64_t bytes = 0;
 };
+struct ExportForm {
+  std::int64_t file_bytes = std::int64_t{4} << 30;  ///< most of a file that never was released
+  std::filesystem::path like = {};  ///< of a run's step: released weights to put its state into
+};
 /// Writes a step as safetensors into a folder that must not exist yet. One that was imported
-/// becomes the files it was, bit for bit; another one files of at most `file_bytes`, with its
-/// index.
+/// becomes the files it was, bit for bit. The step of a run becomes, with `like`, the files in
+/// there with its tensors in float32 in their places, else files of its own tensors; beside them is
+/// what the run needs to go on.
+/// @throws std::invalid_argument  `like` is another model, or has no place for a tensor
 [[nodiscard]] Exported export_released(FileSystem& files, const StepPath& from,
-                                       const std::filesystem::path& to, std::int64_t file_bytes,
+                                       const std::filesystem::path& to, const ExportForm& form,
                                        const ByteProgress& progress);
 }  // namespace switchyard::runtime
