@@ -123,7 +123,8 @@ std::vector<BadCase> messages() {
        [](int) {
          return BadStart{{"run", "--model", "olmoe", "--set", "hidden_size=8", "--tokens",
                           "300000000000", "--memory-per-rank", "1"},
-                         "?"};
+                         "--tokens: got 300000000000, want at most about #, whose rows fit into "
+                         "memory"};
        }},
       {49,
        "HeaderFlippedOnItsWay",

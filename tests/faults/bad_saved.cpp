@@ -4,7 +4,10 @@
 #include <filesystem>
 #include <sys/file.h>
 
+#include "comm/local_group.hpp"
 #include "runtime/checkpoint/manifest.hpp"
+#include "runtime/checkpoint/store.hpp"
+#include "runtime/checkpoint/stored.hpp"
 #include "tests/faults/bad_inputs.hpp"
 
 namespace switchyard::tests {
@@ -94,6 +97,26 @@ BadCase lying(int number, const std::string& name, const std::string& why,
   return refused(number, name, why, [lie](const fs::path& step) { rewrite(step, lie); });
 }
 
+/// The same step, whole and good, but for a tensor.
+std::string without_the_router() {
+  const auto files = runtime::posix_file_system();
+  runtime::StoredCheckpoint stored(*files, saved(), 2);
+  std::vector<std::vector<std::byte>> bytes;
+  std::vector<runtime::SavedPiece> pieces;
+  for (const runtime::TensorInfo& tensor : stored.tensors()) {
+    if (tensor.name == "layer.0.router.weight") continue;
+    bytes.emplace_back(static_cast<std::size_t>(tensor.bytes()));
+    stored.read(tensor.name, bytes.back());
+    pieces.push_back({tensor, runtime::Rectangle::whole(tensor), bytes.back()});
+  }
+  const std::string folder = scratch("without");
+  fs::remove_all(folder);
+  const auto group = comm::solo_group();
+  runtime::CheckpointStore store(*group, *files, folder, {.run_id = stored.info().run_id});
+  if (!store.save(stored.info(), pieces).saved) throw std::runtime_error("cannot save");
+  return folder;
+}
+
 BadCase command(int number, const std::string& name, int status, std::function<BadStart()> start) {
   return {number, name, status, [start = std::move(start)](int) { return start(); }};
 }
@@ -171,12 +194,8 @@ std::vector<BadCase> manifests() {
             [](Manifest& m) { m.tensors[1].name = m.tensors[0].name; }),
       command(63, "TensorMissing", 2,
               [] {
-                const auto missing = [](Manifest& m) {
-                  m.tensors.back().name += "x";
-                  m.content_sha256 = runtime::content_of(m);
-                };
-                return BadStart{
-                    run_on(changed([&](const fs::path& step) { rewrite(step, missing); })), "?"};
+                return BadStart{run_on(without_the_router()),
+                                "step 2: tensor layer.0.router.weight: missing"};
               }),
       refused(67, "ManifestOf32GB", skip + "size 34359738368, want at most 67108880",
               resized(std::uintmax_t{1} << 35)),
