@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "comm/hollow.hpp"
 #include "comm/words.hpp"
 
 namespace switchyard::comm {
@@ -69,6 +70,7 @@ void Courier::advance(int step, std::vector<Parcel>& in, const Expect& expect) {
       talk.note_in = group_.receive(rank, channel_, std::move(parcel.note), bytes_extent(note));
     }
     if (const Extent body = body_extent(parcel.header); body.rows > 0) {
+      if (hollow_) parcel.body = hollow_buffer(static_cast<std::size_t>(body.bytes()));
       talk.body_in = group_.receive(rank, channel_, std::move(parcel.body), body);
     }
     talk.understood = true;

@@ -34,6 +34,8 @@ class Courier {
   /// @throws DeadlineError, MpiError, ProtocolError  parcels are lost, the group unusable
   void swap(std::vector<Parcel>& in, const Fill& fill, const Expect& expect);
 
+  /// From now on bodies have a length and no contents (hollow.hpp), or have some again.
+  void hollow(bool yes) { hollow_ = yes; }
   /// Bytes and messages that left; rows are the caller's to count.
   [[nodiscard]] const Traffic& traffic() const { return traffic_; }
   /// Of a parcel that is not in flight: between two swaps, rank r's outgoing memory is free.
@@ -61,6 +63,7 @@ class Courier {
   Channel channel_;
   std::vector<Parcel> out_;  ///< [size]
   std::vector<Talk> talks_;  ///< [size], by step; step 0 would be oneself
+  bool hollow_ = false;
   Traffic traffic_;
 };
 }  // namespace switchyard::comm

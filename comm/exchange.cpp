@@ -8,6 +8,7 @@
 #include "comm/exchange_local.hpp"
 #include "comm/exchange_node.hpp"
 #include "comm/exchange_p2p.hpp"
+#include "comm/exchange_relay.hpp"
 #include "comm/exchange_two_level.hpp"
 #include "comm/frame.hpp"
 #include "comm/local_group.hpp"
@@ -27,17 +28,18 @@ std::string choose(const ExchangeOptions& options, Group& group) {
     if (!one_node) return "two-level";
     return group.size() == 1 ? "p2p" : local ? "local" : "node";
   }
-  if (wanted == "p2p" || wanted == "two-level" || (wanted == "alltoallv" && mpi) ||
-      (wanted == "local" && local) || (wanted == "node" && one_node)) {
+  if (wanted == "p2p" || wanted == "relay" || wanted == "two-level" ||
+      (wanted == "alltoallv" && mpi) || (wanted == "local" && local) ||
+      (wanted == "node" && one_node)) {
     return wanted;
   }
   if (wanted == "node") {
     throw std::invalid_argument(
         "transport: got 'node' for ranks on several nodes, want two-level or p2p");
   }
-  std::string known = "auto, node, two-level or p2p";
-  if (mpi) known = "auto, node, two-level, p2p or alltoallv";
-  if (local) known = "auto, node, two-level, p2p or local";
+  std::string known = "auto, node, two-level, relay or p2p";
+  if (mpi) known = "auto, node, two-level, relay, p2p or alltoallv";
+  if (local) known = "auto, node, two-level, relay, p2p or local";
   throw std::invalid_argument("transport: got '" + wanted + "', want " + known);
 }
 
@@ -78,6 +80,7 @@ std::unique_ptr<Exchange> make_exchange(Group& group, const ExchangeOptions& opt
     return std::make_unique<NodeExchange>(group, channel, Distances(group.size()));
   }
   if (chosen == "local") return std::make_unique<LocalExchange>(group, channel);
+  if (chosen == "relay") return std::make_unique<RelayExchange>(group, channel);
   if (chosen == "two-level") {
     const Channel results = group.new_channel();
     return std::make_unique<TwoLevelExchange>(group, channel, results, stages, options.wire);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/exchange_p2p.hpp"
 
+#include "comm/hollow.hpp"
+
 namespace switchyard::comm {
 
 P2pExchange::P2pExchange(Group& group, Channel channel)
@@ -9,11 +11,21 @@ P2pExchange::P2pExchange(Group& group, Channel channel)
       rows_in_(static_cast<std::size_t>(group.size())),
       results_in_(static_cast<std::size_t>(group.size())) {}
 
+void P2pExchange::size_body(Buffer& body, std::int64_t bytes) const {
+  if (hollow_) {
+    body = hollow_buffer(static_cast<std::size_t>(bytes));
+  } else {
+    body.resize(static_cast<std::size_t>(bytes));
+  }
+}
+
 void P2pExchange::carry_rows(const Offer& offer) {
+  hollow_ = is_hollow(offer.base);
+  courier_.hollow(hollow_);
   const auto fill = [&](int to, Parcel& out) {
     out.header = offer_header(FrameKind::kDispatch, offer, to);
     copy_note(offer, to, out.note);
-    out.body.resize(static_cast<std::size_t>(body_extent(out.header).bytes()));
+    size_body(out.body, body_extent(out.header).bytes());
     pack_rows(offer, to, out.body.data());
   };
   courier_.swap(rows_in_, fill, [&](int from) { return expect(FrameKind::kDispatch, from, -1); });
@@ -34,7 +46,7 @@ void P2pExchange::open_slots() {
     if (r == rank()) continue;
     // The rows have left, so their memory is free for the results.
     Buffer& body = courier_.outgoing(r).body;
-    body.resize(static_cast<std::size_t>(results_for(r) * result_bytes()));
+    size_body(body, results_for(r) * result_bytes());
     slots()[static_cast<std::size_t>(r)] = body.data();
   }
 }

@@ -20,6 +20,9 @@ class P2pExchange final : public RoundExchange {
   void carry_results() override;
   [[nodiscard]] Traffic carried() const override { return courier_.traffic(); }
 
+  void size_body(Buffer& body, std::int64_t bytes) const;
+
+  bool hollow_ = false;
   Courier courier_;
   std::vector<Parcel> rows_in_;     ///< by rank; read in place until collect
   std::vector<Parcel> results_in_;  ///< by rank; read until the next dispatch

@@ -109,6 +109,7 @@ MpiGroup::MpiGroup(MPI_Comm parent, std::chrono::milliseconds limit)
   check(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   check(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
   check(MPI_Comm_size(comm_, &size_), "MPI_Comm_size");
+  bytes_sent_.resize(static_cast<std::size_t>(size_));
   void* bound = nullptr;
   int found = 0;
   check(MPI_Comm_get_attr(comm_, MPI_TAG_UB, &bound, &found), "MPI_Comm_get_attr");
@@ -129,6 +130,7 @@ Pending MpiGroup::send(int to, Channel channel, Buffer buffer, Extent extent) {
     throw std::invalid_argument("send: buffer has " + std::to_string(buffer.size()) +
                                 " bytes, want " + std::to_string(extent.bytes()));
   }
+  if (channel >= kFirstExchange) bytes_sent_[static_cast<std::size_t>(to)] += extent.bytes();
   auto message = Message::make(spare_, to, std::move(buffer));
   message->send(comm_, tag(channel), row_type(extent.row_bytes), static_cast<int>(extent.rows));
   return Pending(std::move(message));

@@ -55,6 +55,9 @@ class MpiGroup final : public Group {
   [[nodiscard]] Pending take_stray(int from, Channel channel) override;
   [[nodiscard]] std::unique_ptr<SharedMemory> share(std::int64_t capacity) override;
   [[nodiscard]] MPI_Comm handle() const { return comm_; }
+  /// [size], bytes that this rank has sent to each other on channels of exchanges, all messages
+  /// with what is in front of rows included.
+  [[nodiscard]] const std::vector<std::int64_t>& bytes_sent() const { return bytes_sent_; }
   /// One row of this many bytes as one item of MPI's. The group keeps and frees it.
   [[nodiscard]] MPI_Datatype row_type(std::int64_t row_bytes);
 
@@ -65,6 +68,7 @@ class MpiGroup final : public Group {
   MPI_Comm comm_ = MPI_COMM_NULL;
   int rank_ = 0;
   int size_ = 1;
+  std::vector<std::int64_t> bytes_sent_;
   int tag_limit_ = 32767;  ///< the least that MPI promises
   /// Messages that are over, for the next ones; shared with those in flight, which may outlive us.
   std::shared_ptr<std::vector<std::unique_ptr<Pending::State>>> spare_;

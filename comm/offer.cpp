@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "comm/hollow.hpp"
 #include "comm/round.hpp"
 
 namespace switchyard::comm {
@@ -97,6 +98,7 @@ void pack_rows(const Offer& offer, int rank, std::byte* to) {
   const auto bytes = static_cast<std::size_t>(offer.row_bytes);
   const auto begin = static_cast<std::size_t>(offer.row_offsets[static_cast<std::size_t>(rank)]);
   const auto end = static_cast<std::size_t>(offer.row_offsets[static_cast<std::size_t>(rank) + 1]);
+  if (is_hollow(offer.base)) return;
   for (std::size_t i = begin; i < end; ++i, to += bytes) {
     std::memcpy(to, offer.base + offer.rows[i] * offer.row_bytes, bytes);
   }

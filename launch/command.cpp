@@ -57,6 +57,7 @@ std::vector<Command> commands() {
           plan_command(),
           calibrate_command(),
           quantize_command(),
+          simulate_command(),
           supervise_command(),
           checkpoint_info_command(),
           checkpoint_verify_command(),

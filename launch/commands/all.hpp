@@ -26,5 +26,6 @@ namespace switchyard::launch {
 [[nodiscard]] Command checkpoint_import_command();
 [[nodiscard]] Command checkpoint_export_command();
 [[nodiscard]] Command doctor_command();
+[[nodiscard]] Command simulate_command();
 [[nodiscard]] Command supervise_command();
 }  // namespace switchyard::launch

@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 
+#include "comm/collective.hpp"
+#include "comm/mpi_group.hpp"
 #include "experts/kernels/dispatch.hpp"
 #include "launch/commands/all.hpp"
 #include "launch/commands/pack_options.hpp"
@@ -206,6 +208,15 @@ std::vector<comm::Field> prepare(const Options& options) {
           {"math of int8", native(experts::DType::kInt8)}};
 }
 
+/// [from, to], in messages of exchanges, all steps together; nothing where ranks are many.
+/// Collective.
+std::vector<std::vector<std::int64_t>> bytes_between_ranks(comm::Group& group) {
+  constexpr int kMost = 64;
+  const auto* const mpi = dynamic_cast<const comm::MpiGroup*>(&group);
+  if (mpi == nullptr || group.size() > kMost) return {};
+  return comm::allgather_values<std::int64_t>(group, mpi->bytes_sent());
+}
+
 int run(Context& context) {
   const StopSignal signal;
   runtime::RunSettings settings = run_settings(context.options);
@@ -243,10 +254,18 @@ int run(Context& context) {
   });
   trace.finish(result.trace);
   print_run(result, context.out);
+<<<<<<< HEAD
   if (context.json.wanted()) context.json.write(run_json(result));
   if (result.saving && !result.saving->last_problem.empty()) {
     if (context.first()) context.reporter.error(result.saving->last_problem);
     return runtime::kIo;
+=======
+  const auto sent = bytes_between_ranks(context.group());
+  if (context.json.wanted()) {
+    auto json = run_json(result);
+    if (!sent.empty()) json["bytes_between_ranks"] = sent;
+    context.json.write(json);
+>>>>>>> 3b4f341 (Simulate runs on described machines at hundreds of ranks)
   }
   return runtime::kDone;
 }

@@ -108,7 +108,7 @@ void append(std::vector<Option>& options, std::vector<Option> more) {
 
 std::vector<Option> layer_options() {
   return {
-      choice_option("transport", {"auto", "node", "two-level", "p2p", "alltoallv"},
+      choice_option("transport", {"auto", "node", "two-level", "relay", "p2p", "alltoallv"},
                     "how rows cross ranks", "auto"),
       choice_option("combine", {"exact", "presum"},
                     "how results of a token are added: in slot order, or first on each rank, which "

@@ -80,10 +80,10 @@ TEST(LocalExchange, AnUnknownTransportIsRefusedWithTheKnownOnes) {
   run_local(1, [](Group& group) {
     EXPECT_THAT([&] { static_cast<void>(make_exchange(group, "foo")); },
                 ThrowsMessage<std::invalid_argument>(
-                    "transport: got 'foo', want auto, node, two-level, p2p or local"));
+                    "transport: got 'foo', want auto, node, two-level, relay, p2p or local"));
     EXPECT_THAT([&] { static_cast<void>(make_exchange(group, "alltoallv")); },
                 ThrowsMessage<std::invalid_argument>(
-                    HasSubstr("want auto, node, two-level, p2p or local")));
+                    HasSubstr("want auto, node, two-level, relay, p2p or local")));
   });
 }
 

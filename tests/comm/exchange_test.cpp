@@ -59,7 +59,7 @@ TEST(NodeExchange, EveryByteArrivesWhereLinesComeFromFar) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, MpiExchange,
-                         ::testing::Values("p2p", "alltoallv", "node", "two-level"),
+                         ::testing::Values("p2p", "alltoallv", "node", "two-level", "relay"),
                          [](const auto& which) {
                            const std::string name = which.param;
                            return name == "two-level" ? "two_level" : name;
@@ -74,6 +74,15 @@ TEST(TwoLevelExchange, EveryByteArrivesWhateverRanksShareANode) {
   }
 }
 
+TEST(RelayExchange, EveryByteArrivesWhateverRanksShareANode) {
+  for (int ranks_per_node = 1; ranks_per_node <= 3; ++ranks_per_node) {
+    const auto group = MpiGroup::world();
+    group->play_nodes(ranks_per_node);
+    testing::play_rounds(*group, "relay", 6);
+    testing::interleave(*group, "relay", "p2p");
+  }
+}
+
 TEST(MpiExchangeChoice, AutoIsSharedMemoryOnOneNodeAndTheLocalOneIsRefused) {
   const auto group = MpiGroup::world();
   EXPECT_EQ(make_exchange(*group, "auto")->name(), several_nodes(*group) ? "two-level"
@@ -81,7 +90,7 @@ TEST(MpiExchangeChoice, AutoIsSharedMemoryOnOneNodeAndTheLocalOneIsRefused) {
                                                                          : "p2p");
   EXPECT_THAT([&] { static_cast<void>(make_exchange(*group, "local")); },
               ThrowsMessage<std::invalid_argument>(
-                  "transport: got 'local', want auto, node, two-level, p2p or alltoallv"));
+                  "transport: got 'local', want auto, node, two-level, relay, p2p or alltoallv"));
 }
 }  // namespace
 }  // namespace switchyard::comm

@@ -8,11 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "runtime/simulate/engine/platform.hpp"
+#include "runtime/simulate/machine.hpp"
+
 namespace switchyard::runtime {
 
 struct SimulationOptions {
-  int ranks = 1;
-  int ranks_per_node = 1;
+  int ranks = 1;  ///< at most those of the machine
   /// "NAME:VALUE" of SimGrid's own settings, after ours.
   std::vector<std::string> settings = {};
 };
@@ -20,7 +22,8 @@ struct SimulationOptions {
 /// One a process, for SimGrid has one engine.
 class Simulation {
  public:
-  explicit Simulation(const SimulationOptions& options);
+  /// @param machine  outlives this
+  Simulation(const Machine& machine, const SimulationOptions& options);
   ~Simulation();
   Simulation(const Simulation&) = delete;
   Simulation& operator=(const Simulation&) = delete;
@@ -32,6 +35,8 @@ class Simulation {
 
   /// Simulated seconds since the beginning.
   [[nodiscard]] static double now();
+  /// The fabric as SimGrid knows it.
+  [[nodiscard]] const Platform& platform() const;
   /// This rank computes for so long.
   static void compute(double seconds);
   /// "3.32"

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/simulate/engine/waiting.hpp"
 
-#include <cerrno>
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <ctime>
+#include <limits>
 #include <simgrid/s4u.hpp>
 #include <smpi/smpi.h>
+#include <stdexcept>
+#include <string>
+
+#include "comm/hollow.hpp"
 
 // The linker turns every use of these names in the program into one of the functions at the end
 // (-Wl,--wrap, see CMakeLists.txt); the real ones get another name.
@@ -38,7 +44,13 @@ OpenMessages::~OpenMessages() {
   for (const Entry* entry : spare_) delete entry;
 }
 
-MPI_Request OpenMessages::add(MPI_Request request) {
+void OpenMessages::pay(int peer) const {
+  const Tier tier = std::min(machine_.tier_of(rank_, peer), Tier::kRack);
+  const double seconds = machine_.cost(tier).message_s;
+  if (seconds > 0) simgrid::s4u::this_actor::sleep_for(seconds);
+}
+
+MPI_Request OpenMessages::add(MPI_Request request, int peer) {
   Entry* entry = nullptr;
   if (spare_.empty()) {
     entry = new Entry();
@@ -46,7 +58,7 @@ MPI_Request OpenMessages::add(MPI_Request request) {
     entry = spare_.back();
     spare_.pop_back();
   }
-  *entry = {.place = open_.size()};
+  *entry = {.place = open_.size(), .peer = peer};
   open_.push_back(request);
   entries_.push_back(entry);
   return reinterpret_cast<MPI_Request>(entry);
@@ -92,26 +104,47 @@ void OpenMessages::sleep() {
   if (index == MPI_UNDEFINED) return;
   Entry& entry = *entries_[static_cast<std::size_t>(index)];
   entry.status = status;
+  const int peer = entry.peer;
   finish(entry);
+  if (peer >= 0) pay(peer);
 }
 }  // namespace switchyard::runtime
 
 using switchyard::runtime::OpenMessages;
 
+namespace {
+/// SMPI packs rows of a type of ours before it sends them; those without contents are bytes.
+void as_bytes_if_hollow(const void* memory, int& count, MPI_Datatype& type) {
+  if (!switchyard::comm::is_hollow(memory)) return;
+  int size = 1;
+  MPI_Type_size(type, &size);
+  const std::int64_t bytes = std::int64_t{size} * count;
+  if (bytes > std::numeric_limits<int>::max()) {
+    throw std::length_error("simulate: a message of " + std::to_string(bytes) +
+                            " bytes, want at most 2147483647: fewer --tokens");
+  }
+  count = static_cast<int>(bytes);
+  type = MPI_BYTE;
+}
+}  // namespace
+
 extern "C" {
 int __wrap_MPI_Isend(const void* from, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm,
                      MPI_Request* request) {
-  const int code = __real_MPI_Isend(from, count, type, to, tag, comm, request);
   OpenMessages* const open = OpenMessages::mine();
-  if (code == MPI_SUCCESS && open != nullptr) *request = open->add(*request);
+  if (open != nullptr) open->pay(to);
+  as_bytes_if_hollow(from, count, type);
+  const int code = __real_MPI_Isend(from, count, type, to, tag, comm, request);
+  if (code == MPI_SUCCESS && open != nullptr) *request = open->add(*request, -1);
   return code;
 }
 
 int __wrap_MPI_Irecv(void* to, int count, MPI_Datatype type, int from, int tag, MPI_Comm comm,
                      MPI_Request* request) {
+  as_bytes_if_hollow(to, count, type);
   const int code = __real_MPI_Irecv(to, count, type, from, tag, comm, request);
   OpenMessages* const open = OpenMessages::mine();
-  if (code == MPI_SUCCESS && open != nullptr) *request = open->add(*request);
+  if (code == MPI_SUCCESS && open != nullptr) *request = open->add(*request, from);
   return code;
 }
 

@@ -8,19 +8,25 @@
 #include <mpi.h>
 #include <vector>
 
+#include "runtime/simulate/machine.hpp"
+
 namespace switchyard::runtime {
 
 /// The open messages of one rank. What MPI_Isend and MPI_Irecv hand to the program is an entry of
 /// it, and MPI_Test asks the entry.
 class OpenMessages {
  public:
-  OpenMessages() = default;
+  /// @param machine  outlives this
+  OpenMessages(const Machine& machine, int rank) : machine_(machine), rank_(rank) {}
   ~OpenMessages();
   OpenMessages(const OpenMessages&) = delete;
   OpenMessages& operator=(const OpenMessages&) = delete;
 
-  /// @return  what stands for this request from now on
-  [[nodiscard]] MPI_Request add(MPI_Request request);
+  /// @param peer  who sends, if it is one that this rank receives
+  /// @return      what stands for this request from now on
+  [[nodiscard]] MPI_Request add(MPI_Request request, int peer);
+  /// What a message with this rank costs the processor at one end.
+  void pay(int peer) const;
   /// As MPI_Test.
   int test(MPI_Request* handle, int* done, MPI_Status* status);
   /// Sleeps until one is through; a while if there are none.
@@ -33,10 +39,13 @@ class OpenMessages {
   struct Entry {
     std::size_t place = 0;  ///< in open_
     bool done = false;
+    int peer = -1;  ///< of one to be received
     MPI_Status status{};
   };
   void finish(Entry& entry);
 
+  const Machine& machine_;
+  int rank_;
   std::vector<MPI_Request> open_;  ///< as SMPI knows them
   std::vector<Entry*> entries_;    ///< of each
   std::vector<Entry*> spare_;
