@@ -254,18 +254,15 @@ int run(Context& context) {
   });
   trace.finish(result.trace);
   print_run(result, context.out);
-<<<<<<< HEAD
-  if (context.json.wanted()) context.json.write(run_json(result));
-  if (result.saving && !result.saving->last_problem.empty()) {
-    if (context.first()) context.reporter.error(result.saving->last_problem);
-    return runtime::kIo;
-=======
   const auto sent = bytes_between_ranks(context.group());
   if (context.json.wanted()) {
     auto json = run_json(result);
     if (!sent.empty()) json["bytes_between_ranks"] = sent;
     context.json.write(json);
->>>>>>> 3b4f341 (Simulate runs on described machines at hundreds of ranks)
+  }
+  if (result.saving && !result.saving->last_problem.empty()) {
+    if (context.first()) context.reporter.error(result.saving->last_problem);
+    return runtime::kIo;
   }
   return runtime::kDone;
 }
