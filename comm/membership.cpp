@@ -147,6 +147,7 @@ void Membership::look() {
 
 void Membership::look_for_silence(const std::vector<int>& whom, Clock::time_point since) {
   look();
+  if (!expects_signs_) return;
   const Clock::time_point now = Clock::now();
   // Who was itself stopped, or the whole job with it, must look twice before it kills anybody.
   const bool was_away = now - looked_ >= silence_ / 4;

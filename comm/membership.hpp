@@ -69,6 +69,8 @@ class Membership {
   void tick() { beat_.store(++beats_, std::memory_order_relaxed); }
   /// Looks whose process has ended, and marks it as lost.
   void look();
+  /// From now on silence counts. Before that ranks load, for as long as it takes: only an end does.
+  void expect_signs() { expects_signs_ = true; }
   /// For who waits since `since`: looks, and kills and marks those of `whom` that have given no
   /// sign of life for as long as is allowed.
   void look_for_silence(const std::vector<int>& whom, Clock::time_point since);
@@ -103,6 +105,7 @@ class Membership {
   std::uint64_t beats_ = 0;
   std::vector<int> processes_;  ///< [size], descriptors; -1: a thread of this process
   std::vector<Pulse> pulses_;   ///< [size]
+  bool expects_signs_ = false;
   Clock::time_point looked_{};
 };
 }  // namespace switchyard::comm

@@ -198,6 +198,7 @@ class ServedGeneration {
 int serve_generate(comm::Membership& membership, comm::EnduringGroup& group, Crew& crew,
                    const ServedModel& served, const std::vector<TokenIds>& prompts,
                    const GenerateSettings& settings, const ServedEnd& end) {
+  membership.expect_signs();
   ServedGeneration generation(group, crew, served, prompts, settings);
   while (true) {
     try {

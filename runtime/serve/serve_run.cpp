@@ -65,6 +65,7 @@ class Serving {
   }
 
   int serve() {
+    membership_.expect_signs();
     std::int64_t step = group_.takes_part() ? 0 : Keeper::kNoStep;
     step_began_ = Clock::now();
     while (true) {

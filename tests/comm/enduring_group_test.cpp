@@ -92,6 +92,18 @@ TEST(EnduringGroup, DropsAndCountsMessagesOfAnOldEpoch) {
   EXPECT_GE(dropped[1], 1);
 }
 
+TEST(EnduringGroup, LetsRanksLoadForAsLongAsItTakes) {
+  run_local(3, [](Group& base) {
+    Membership membership(base, 0, std::chrono::milliseconds(20));
+    EnduringGroup group(base, membership);
+    if (base.rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    EXPECT_THAT(names(group), ElementsAre(0, 1, 2));
+    EXPECT_EQ(membership.fenced(), 0);
+    barrier(base);
+    membership.depart(0);
+  });
+}
+
 TEST(EnduringGroup, TakesARankWithoutASignOfLifeForLost) {
   std::atomic<bool> seen = false;
   run_local(3, [&](Group& base) {
@@ -99,6 +111,7 @@ TEST(EnduringGroup, TakesARankWithoutASignOfLifeForLost) {
     EnduringGroup group(base, membership);
     static_cast<void>(names(group));
     barrier(base);
+    membership.expect_signs();
     if (base.rank() == 1) {
       while (!seen) std::this_thread::yield();
       EXPECT_THROW(group.check(), MembershipChanged);
