@@ -39,13 +39,19 @@ void choose_hosts(std::span<const std::int32_t> experts, const Placement& placem
   for (std::size_t s = 0; s < experts.size(); ++s) {
     if (hosts[s] != kNowhere || experts[s] < 0 || experts[s] >= placement.experts()) continue;
     const auto copies = placement.hosts_of(experts[s]);
-    const auto gets_row = [&](std::int32_t host) {
-      return host == home || std::find(hosts.begin(), hosts.end(), host) != hosts.end();
-    };
-    const auto found = std::binary_search(copies.begin(), copies.end(), home)
-                           ? std::find(copies.begin(), copies.end(), home)
-                           : std::find_if(copies.begin(), copies.end(), gets_row);
-    hosts[s] = found != copies.end() ? *found : copies[at(token + home) % copies.size()];
+    if (std::binary_search(copies.begin(), copies.end(), home)) {
+      hosts[s] = home;
+      continue;
+    }
+    const std::size_t turn = at(token + home) % copies.size();
+    std::size_t chosen = turn;
+    for (std::size_t i = 0; i < copies.size(); ++i) {
+      const std::size_t next = turn + i < copies.size() ? turn + i : turn + i - copies.size();
+      if (std::find(hosts.begin(), hosts.end(), copies[next]) == hosts.end()) continue;
+      chosen = next;
+      break;
+    }
+    hosts[s] = copies[chosen];
   }
 }
 

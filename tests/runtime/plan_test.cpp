@@ -83,6 +83,16 @@ TEST(Plan, ElseCopiesTakeTurnsByToken) {
   EXPECT_THAT(plan.offer.results, ElementsAre(0, 2, 2));
 }
 
+TEST(Plan, CopiesThatGetTheRowAnywayTakeTurnsAsWell) {
+  // Ranks 1 and 2 get every row for experts 1 and 2, and both have a copy of expert 0.
+  const auto placement = Placement::from_lists({{3}, {0, 1}, {0, 2}}, 4);
+  const auto token = std::vector<std::int32_t>{0, 1, 2};
+  const auto plan =
+      make_plan(routing_of({token, token, token, token}), placement, 0, 0, 4, 0, false);
+  EXPECT_THAT(plan.offer.results, ElementsAre(0, 6, 6));
+  EXPECT_EQ(plan.counts.rows, 8);
+}
+
 TEST(Plan, AChunkNumbersItsRowsAndSlotsFromItsOwnStart) {
   const auto plan =
       make_plan(routing_of({{0}, {1}, {0, 1}}), Placement::linear(2, 1), 0, 1, 2, 0, false);
