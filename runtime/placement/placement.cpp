@@ -65,10 +65,11 @@ Placement Placement::round_robin(std::int64_t experts, int ranks) {
   return {std::move(lists), experts};
 }
 
-Placement Placement::from_name(const std::string& name, std::int64_t experts, int ranks) {
+Placement Placement::from_name(const std::string& name, std::int64_t experts, int ranks,
+                               std::int64_t layer) {
   if (name == "linear") return linear(experts, ranks);
   if (name == "round-robin") return round_robin(experts, ranks);
-  if (std::filesystem::exists(name)) return from_file(name, experts, ranks);
+  if (std::filesystem::exists(name)) return from_file(name, experts, ranks, layer);
   refuse("got '" + name + "', want linear, round-robin or a file that exists");
 }
 

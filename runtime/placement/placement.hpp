@@ -14,6 +14,9 @@ namespace switchyard::runtime {
 /// Whether an expert may have no host: one that was lost with its rank.
 enum class Hosts { kAtLeastOne, kAny };
 
+/// Stands for all layers where a layer's number is wanted.
+inline constexpr std::int64_t kEveryLayer = -1;
+
 /// Immutable once made; every expert has at least one host, unless it was made otherwise.
 class Placement {
  public:
@@ -28,11 +31,14 @@ class Placement {
   [[nodiscard]] static Placement from_lists(std::vector<std::vector<std::int32_t>> experts_of,
                                             std::int64_t experts, Hosts hosts = Hosts::kAtLeastOne);
   /// A placement.proto in text format. @throws std::invalid_argument with file, line and column
+  /// @param layer  its number in the model
   [[nodiscard]] static Placement from_file(const std::filesystem::path& file, std::int64_t experts,
-                                           int ranks);
+                                           int ranks, std::int64_t layer = kEveryLayer);
   /// "linear", "round-robin" or a file that exists.
-  [[nodiscard]] static Placement from_name(const std::string& name, std::int64_t experts,
-                                           int ranks);
+  [[nodiscard]] static Placement from_name(const std::string& name, std::int64_t experts, int ranks,
+                                           std::int64_t layer = kEveryLayer);
+  /// Whether that is a file in which layers have placements of their own.
+  [[nodiscard]] static bool layered(const std::string& name);
 
   [[nodiscard]] int ranks() const { return static_cast<int>(experts_of_.size()); }
   [[nodiscard]] std::int64_t experts() const { return static_cast<std::int64_t>(hosts_of_.size()); }
@@ -49,6 +55,8 @@ class Placement {
   /// Ranks that hold no expert.
   [[nodiscard]] int idle_ranks() const;
 
+  [[nodiscard]] bool operator==(const Placement& other) const = default;
+
  private:
   Placement(std::vector<std::vector<std::int32_t>> experts_of, std::int64_t experts,
             Hosts hosts = Hosts::kAtLeastOne);
@@ -56,4 +64,13 @@ class Placement {
   std::vector<std::vector<std::int32_t>> hosts_of_;
   std::vector<std::int32_t> lost_;
 };
+
+/// One layer's placement, in a file of several.
+struct LayerPlacement {
+  std::int64_t layer = kEveryLayer;
+  Placement placement;
+};
+
+/// What from_file reads back: a file's text.
+[[nodiscard]] std::string to_text(std::span<const LayerPlacement> placements);
 }  // namespace switchyard::runtime

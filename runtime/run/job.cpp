@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "experts/index.hpp"
 #include "experts/synthetic.hpp"
 
 namespace switchyard::runtime {
@@ -50,8 +51,14 @@ PackRequest pack_request(const RunSettings& settings, const RunJob& job, int ran
   request.need = [&settings, &job, rank, ranks](experts::DType stored, int of_ranks) {
     const bool now = of_ranks == ranks;
     const Placement other = Placement::linear(job.block.router.experts, of_ranks);
-    RankMemory need = rank_memory(job.block, now ? *job.placement : other, now ? rank : 0, stored,
-                                  settings.layers);
+    RankMemory need;
+    for (std::int64_t i = 0; i < settings.layers; ++i) {
+      const RankMemory layer =
+          rank_memory(job.block, now ? placement_of(job, at(i)) : other, now ? rank : 0, stored, 1);
+      need.expert = layer.expert;
+      need.experts += layer.experts;
+      need.rest += layer.rest;
+    }
     need.rest += state_memory(settings, job.block, now ? *job.placement : other, now ? rank : 0);
     need.rest +=
         static_cast<std::int64_t>(std::min(row_bytes(job, now ? rank : 0, of_ranks), 1e18));
@@ -81,6 +88,20 @@ comm::RoundShape expected_round(const RunJob& job, int ranks) {
           .places = places,
           .work_s = work_s / job.options.threads};
 }
+/// Reads the placement of all layers, or each layer's own.
+void place_layers(const RunSettings& settings, int ranks, RunJob& job) {
+  const std::string& name = settings.placement;
+  const std::int64_t experts = job.block.router.experts;
+  if (settings.stateful || !Placement::layered(name)) {  // a state has one placement for all
+    job.placement = Placement::from_name(name, experts, ranks);
+    return;
+  }
+  const auto numbers = job.model->moe_layers();
+  for (std::int64_t i = 0; i < settings.layers; ++i) {
+    job.of_layers.push_back(Placement::from_name(name, experts, ranks, numbers[at(i)]));
+  }
+  job.placement = job.of_layers.front();
+}
 }  // namespace
 
 RunJob prepare_job(const RunSettings& settings, int rank, int ranks) {
@@ -89,7 +110,7 @@ RunJob prepare_job(const RunSettings& settings, int rank, int ranks) {
   validate(settings, *job.model);
   if (!settings.checkpoint.empty()) job.checkpoint.emplace(settings.checkpoint);
   job.block = block_of(settings, *job.model);
-  job.placement = Placement::from_name(settings.placement, job.block.router.experts, ranks);
+  place_layers(settings, ranks, job);
   job.source = settings.input.empty() ? synthetic_tokens(settings.seed)
                                       : file_tokens(settings.input, job.block.router.hidden);
   job.tokens = settings.tokens >= 0 ? settings.tokens : job.source->rows();
@@ -129,7 +150,7 @@ Coordinator load_layers(comm::Group& group, RunJob& job, std::span<const std::in
     LayerOptions options = job.options;
     options.layer = numbers[i];
     layers.push_back(std::make_unique<MoeLayer>(group, job.block, std::move(job.weights[i]),
-                                                *job.placement, options, engine));
+                                                placement_of(job, i), options, engine));
   }
   return {group, std::move(layers), job.options.timeline};
 }

@@ -24,12 +24,18 @@ struct RunJob {
   std::optional<Checkpoint> checkpoint;
   std::optional<Model> model;
   experts::BlockSpec block;
-  std::optional<Placement> placement;
+  std::optional<Placement> placement;     ///< of all layers, or of the first
+  std::vector<Placement> of_layers = {};  ///< [layers] if they have their own; else empty
   std::unique_ptr<TokenSource> source;
   std::vector<std::shared_ptr<experts::WeightSource>> weights;  ///< [layers]
   LayerOptions options;
   std::int64_t tokens = 0;  ///< a step
 };
+
+/// The placement of the ith layer that runs.
+[[nodiscard]] inline const Placement& placement_of(const RunJob& job, std::size_t i) {
+  return job.of_layers.empty() ? *job.placement : job.of_layers[i];
+}
 
 /// Not collective. @throws std::invalid_argument, std::system_error  what is wrong with the
 /// settings

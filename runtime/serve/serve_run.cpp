@@ -27,6 +27,10 @@ void require_stateless(const RunSettings& settings) {
   if (settings.stateful) {
     throw std::invalid_argument("--stateful: got it with --serve, want one of them");
   }
+  if (Placement::layered(settings.placement)) {
+    throw std::invalid_argument(
+        "--placement: got layers with placements of their own with --serve, want one for all");
+  }
   if (settings.trace_events > 0) {
     throw std::invalid_argument("--trace: got it with --serve, want one of them");
   }

@@ -42,9 +42,9 @@ DecoderLayer::DecoderLayer(comm::Group& group, ModelWeights& weights, std::int64
   spec_.dense_mode = DenseMode::kNone;
   std::optional<Placement> placement;
   together(group, [&] {
-    placement = options.spare
-                    ? Placement::from_lists({{}}, spec_.router.experts, Hosts::kAny)
-                    : Placement::from_name(options.placement, spec_.router.experts, group.size());
+    placement = options.spare ? Placement::from_lists({{}}, spec_.router.experts, Hosts::kAny)
+                              : Placement::from_name(options.placement, spec_.router.experts,
+                                                     group.size(), layer);
   });
   LayerOptions of_layer = options.layer;
   of_layer.layer = layer;

@@ -84,6 +84,32 @@ TEST_F(PlacementFile, IsReadInTextFormat) {
   EXPECT_THAT(placement.experts_of(1), ElementsAre(1, 2));
 }
 
+TEST_F(PlacementFile, WrittenAndReadAgainIsTheSameForEveryLayer) {
+  const std::vector<LayerPlacement> plan{{3, Placement::from_lists({{0, 2}, {1}}, 3)},
+                                         {7, Placement::from_lists({{2, 1}, {0, 1}}, 3)}};
+  const auto file = write(to_text(plan));
+  for (const auto& [layer, placement] : plan) {
+    EXPECT_EQ(Placement::from_name(file, 3, 2, layer), placement);
+  }
+  EXPECT_TRUE(Placement::layered(file));
+  EXPECT_THAT(refusal([&] { (void)Placement::from_file(file, 3, 2); }),
+              HasSubstr("layers have placements of their own, want one for all"));
+  EXPECT_THAT(refusal([&] { (void)Placement::from_file(file, 3, 2, 4); }),
+              HasSubstr("no placement for layer 4"));
+  const auto shared = write(to_text(std::vector<LayerPlacement>{{kEveryLayer, plan[0].placement}}));
+  EXPECT_FALSE(Placement::layered(shared));
+  EXPECT_EQ(Placement::from_file(shared, 3, 2), plan[0].placement);
+  EXPECT_EQ(Placement::from_file(shared, 3, 2, 12), plan[0].placement);
+}
+
+TEST_F(PlacementFile, NamesAPlacementForTheLayersThatHaveNoneOfTheirOwn) {
+  const auto file = write(
+      "version: 2 rank { expert: [0, 1] } rank { expert: 2 } "
+      "layer { number: 5 rank { expert: 0 } rank { expert: [1, 2] } }");
+  EXPECT_THAT(Placement::from_file(file, 3, 2, 5).experts_of(0), ElementsAre(0));
+  EXPECT_THAT(Placement::from_file(file, 3, 2, 6).experts_of(0), ElementsAre(0, 1));
+}
+
 TEST_F(PlacementFile, ForAnotherNumberOfRanksIsRefused) {
   const auto file = write("rank { expert: [0, 1] }");
   EXPECT_THAT(refusal([&] { (void)Placement::from_file(file, 2, 2); }),
@@ -91,9 +117,9 @@ TEST_F(PlacementFile, ForAnotherNumberOfRanksIsRefused) {
 }
 
 TEST_F(PlacementFile, OfANewerVersionIsRefused) {
-  const auto file = write("version: 2 rank { expert: 0 }");
+  const auto file = write("version: 3 rank { expert: 0 }");
   EXPECT_THAT(refusal([&] { (void)Placement::from_file(file, 1, 1); }),
-              HasSubstr("version 2, want at most 1"));
+              HasSubstr("version 3, want at most 2"));
 }
 
 TEST_F(PlacementFile, WithAMistakeIsRefusedByLineAndColumn) {
