@@ -18,6 +18,9 @@ namespace switchyard::launch {
 [[nodiscard]] Command models_show_command();
 [[nodiscard]] Command plan_command();
 [[nodiscard]] Command calibrate_command();
+[[nodiscard]] Command place_plan_command();
+[[nodiscard]] Command place_eval_command();
+[[nodiscard]] Command place_compare_command();
 [[nodiscard]] Command quantize_command();
 [[nodiscard]] Command checkpoint_info_command();
 [[nodiscard]] Command checkpoint_verify_command();
