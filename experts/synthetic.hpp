@@ -38,6 +38,8 @@ enum class Stream : std::uint32_t {
   kFactor = 19,
   kAdded = 20,
   kPrompt = 21,
+  kCoin = 22,  ///< these two: of workloads (urn.hpp)
+  kWorkload = 23,
 };
 
 /// Pseudo experts in the counter's id word: the shared network and the dense one.
