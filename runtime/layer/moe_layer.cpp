@@ -313,6 +313,7 @@ bool MoeLayer::forward_chunk(const Chunk& where, const experts::Routing& routing
     if (stages > 1) engine.cutter.cut(engine.plan, placement_, stages);
     if (options_.inject == Inject::kPlan) spoil_plan(engine.plan);
     count_plan(engine.plan, routing, first);
+    if (sink_ != nullptr) sink_->sent(options_.layer, routing, first, count);
   }
   Arrivals arrivals;
   {

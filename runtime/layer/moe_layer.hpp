@@ -16,6 +16,7 @@
 #include "runtime/layer/dispatch.hpp"
 #include "runtime/layer/engine.hpp"
 #include "runtime/layer/plan.hpp"
+#include "runtime/layer/routing_sink.hpp"
 #include "runtime/layer/shard.hpp"
 #include "runtime/layer/workers.hpp"
 #include "runtime/placement/placement.hpp"
@@ -114,6 +115,9 @@ class MoeLayer {
   /// @param more  experts that the placement gives this rank and that it has not had
   void rehost(const Placement& placement, std::vector<ReadyExpert> more);
 
+  /// Who is told of every chunk from now on; outlives the layer. null: nobody.
+  void tell(RoutingSink* sink) { sink_ = sink; }
+
   [[nodiscard]] const experts::BlockSpec& spec() const { return spec_; }
   [[nodiscard]] const Placement& placement() const { return placement_; }
   [[nodiscard]] Engine& engine() { return *engine_; }
@@ -172,6 +176,7 @@ class MoeLayer {
   std::shared_ptr<Engine> engine_;
   LayerWeights weights_;
   LayerStats stats_;
+  RoutingSink* sink_ = nullptr;
   Phase phase_ = Phase::kRoute;  ///< that was entered last
 };
 }  // namespace switchyard::runtime

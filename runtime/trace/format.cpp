@@ -14,9 +14,9 @@
 namespace switchyard::runtime {
 namespace {
 static_assert(std::endian::native == std::endian::little);
-constexpr std::string_view kHeadMagic = "SYTRAC01";
-constexpr std::string_view kFrameMagic = "SYFR";
-constexpr std::string_view kEndMagic = "SYTEND01";
+constexpr char kHeadMagic[] = "SYTRAC01";
+constexpr char kFrameMagic[] = "SYFR";
+constexpr char kEndMagic[] = "SYTEND01";
 
 template <class Number>
 void put(std::string& bytes, Number value) {
@@ -134,7 +134,7 @@ std::int64_t trace_header_length(std::span<const std::byte> head, std::int64_t f
     place.refuse("got a file that does not begin with " + std::string(kHeadMagic) +
                  ", want a routing trace");
   }
-  const std::int64_t length = number_at<std::uint32_t>(head, kHeadMagic.size());
+  const std::int64_t length = number_at<std::uint32_t>(head, sizeof kHeadMagic - 1);
   const std::int64_t room = file - std::int64_t{kTraceHead + 4};
   if (length > kMostTraceHeader || length > room) {
     TracePlace{place.file, kTraceHead - 4}.refuse("header of " + std::to_string(length) +
@@ -200,7 +200,7 @@ TraceFrame decode_trace_frame(std::span<const std::byte> bytes, const TraceInfo&
   }
   if (frame.stored > left) {
     place.refuse("frame of " + std::to_string(frame.stored) + " stored bytes, want at most the " +
-                 std::to_string(left) + " that the file has left");
+                 std::to_string(left) + " that the file has left: it has been cut");
   }
   if (frame.payload > most_inflated(frame.stored)) {
     place.refuse("payload of " + std::to_string(frame.payload) + " bytes stored in " +

@@ -25,12 +25,14 @@ const std::map<std::string, Target>& targets() {
       {"offer", offer},
       {"packed_file", packed_file},
       {"placement_text", placement_text},
+      {"routing_trace", routing_trace},
       {"safetensors", safetensors},
       {"safetensors_index", safetensors_index},
       {"saved_manifest", saved_manifest},
       {"saved_shard", saved_shard},
       {"sentencepiece", sentencepiece},
       {"tokenizer_json", tokenizer_json},
+      {"trace_text", trace_text},
   };
   return all;
 }

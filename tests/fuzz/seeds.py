@@ -160,8 +160,21 @@ def saved() -> None:
                 b"\2" + struct.pack("<q", len(data)) + data[index:index + length])
 
 
+def traces() -> None:
+    trace = (TESTS / "golden/trace/v1.sytrace").read_bytes()
+    put("routing_trace", "whole", b"\0" + trace)
+    put("routing_trace", "mended", b"\1" + trace)
+    put("trace_text", "load", b"\0" + (TESTS / "golden/trace/expert-load.csv").read_bytes()[:700])
+    put("trace_text", "sglang", b"\1" + json.dumps({"logical_count": [[[3, 2, 1]], [[0, 2, 2]]]}).encode())
+    put("trace_text", "deep", b"\1" + b"[" * 5000 + b"]" * 5000)
+    put("trace_text", "megatron", b"\2" + b"".join(json.dumps(
+        {"step": step, "layer": 0, "rank": rank, "num_tokens": 1, "topk": 2,
+         "top_indices": [[rank, 2]]}).encode() + b"\n" for step in (0, 3) for rank in (1, 0)))
+
+
 safetensors()
 saved()
+traces()
 texts()
 tokenizers()
 wire()

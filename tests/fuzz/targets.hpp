@@ -18,6 +18,8 @@ void sentencepiece(Bytes bytes);
 void packed_file(Bytes bytes);
 void saved_manifest(Bytes bytes);
 void saved_shard(Bytes bytes);
+void routing_trace(Bytes bytes);
+void trace_text(Bytes bytes);
 void frame(Bytes bytes);
 void manifest(Bytes bytes);
 void offer(Bytes bytes);
