@@ -68,6 +68,10 @@ std::vector<Command> commands() {
           checkpoint_diff_command(),
           checkpoint_import_command(),
           checkpoint_export_command(),
+          trace_record_command(),
+          trace_synth_command(),
+          trace_import_command(),
+          trace_info_command(),
           doctor_command()};
 }
 }  // namespace switchyard::launch

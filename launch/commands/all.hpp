@@ -28,6 +28,10 @@ namespace switchyard::launch {
 [[nodiscard]] Command checkpoint_diff_command();
 [[nodiscard]] Command checkpoint_import_command();
 [[nodiscard]] Command checkpoint_export_command();
+[[nodiscard]] Command trace_record_command();
+[[nodiscard]] Command trace_synth_command();
+[[nodiscard]] Command trace_import_command();
+[[nodiscard]] Command trace_info_command();
 [[nodiscard]] Command doctor_command();
 [[nodiscard]] Command simulate_command();
 [[nodiscard]] Command supervise_command();

@@ -7,9 +7,12 @@
 
 #include "launch/commands/all.hpp"
 #include "launch/commands/generate_parts.hpp"
+#include "launch/commands/run_options.hpp"
 #include "launch/commands/serve.hpp"
 #include "launch/commands/whole_model.hpp"
 #include "runtime/generate/prompts.hpp"
+#include "runtime/generate/recorded_model.hpp"
+#include "runtime/run/recording.hpp"
 #include "runtime/status.hpp"
 
 namespace switchyard::launch {
@@ -29,7 +32,25 @@ std::vector<comm::Field> prepare(const Options& options) {
     throw std::invalid_argument(
         "generate: got no prompt, want --prompt, --prompt-ids, --prompt-file or --prompt-tokens");
   }
+  if (!record_settings(options).to.empty() && options.flag("serve")) {
+    throw std::invalid_argument("--serve: got it with --record-trace, want one of them");
+  }
   return prepare_whole_model(options);
+}
+
+/// Opens the trace that the layers' routing goes to. @return  null: nothing is to be recorded
+std::unique_ptr<runtime::RoutingRecorder> record_routing(Context& context, WholeModel& whole) {
+  const runtime::RecordSettings settings = record_settings(context.options);
+  if (settings.to.empty()) return nullptr;
+  auto recorder = std::make_unique<runtime::RoutingRecorder>(
+      context.group(), "--record-trace", settings.to,
+      runtime::trace_info(whole.of, whole.of.block().router, whole.of.moe_layers(), settings.detail,
+                          "recorded by switchyard generate: seed " +
+                              std::to_string(context.options.integer("seed"))));
+  for (runtime::MoeLayer* layer : whole.model->transformer().moe_layers()) {
+    layer->tell(recorder.get());
+  }
+  return recorder;
 }
 
 int run(Context& context) {
@@ -64,8 +85,14 @@ int run(Context& context) {
   };
   runtime::RoutingLoad load;
   const bool stats = context.options.flag("routing-stats");
+  const auto recorder = record_routing(context, whole);
+  std::optional<runtime::RecordedModel> recorded;
+  if (recorder) recorded.emplace(group, *whole.model, *recorder);
+  runtime::LanguageModel* model = whole.model.get();
+  if (recorded) model = &*recorded;
   const runtime::Generated result =
-      runtime::generate(group, *whole.model, prompts.ids, settings, sink, stats ? &load : nullptr);
+      runtime::generate(group, *model, prompts.ids, settings, sink, stats ? &load : nullptr);
+  if (recorded) recorded->finish();
   std::vector<runtime::LayerLoad> layers;
   if (stats) layers = load.sum(group);
 
@@ -112,6 +139,7 @@ Command generate_command() {
           static_cast<std::int64_t>(defaults.sampler.seed)),
   };
   for (Option& option : serve_options()) options.push_back(std::move(option));
+  for (auto& option : record_options()) options.push_back(std::move(option));
   auto shared = whole_model_options();
   options.insert(options.end(), std::make_move_iterator(shared.begin()),
                  std::make_move_iterator(shared.end()));

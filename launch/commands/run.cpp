@@ -21,6 +21,7 @@
 #include "runtime/report/digest.hpp"
 #include "runtime/report/whole_file.hpp"
 #include "runtime/status.hpp"
+#include "runtime/trace/reader.hpp"
 
 namespace switchyard::launch {
 namespace {
@@ -91,6 +92,10 @@ void print_run(const runtime::RunResult& result, std::ostream& out) {
   }
   if (result.trace.events > 0) {
     row("trace", describe(result.trace));
+  }
+  if (result.recorded_bytes > 0) {
+    row("recorded", std::to_string(result.steps) + " steps of routing, " +
+                        bytes(static_cast<double>(result.recorded_bytes)));
   }
   if (result.stateful) {
     row("state", "weights changed in " + fixed(result.state_ms, 3) + " ms a step");
@@ -172,6 +177,7 @@ nlohmann::ordered_json run_json(const runtime::RunResult& result) {
   json["non_finite_values"] = result.non_finite;
   put(json, result.packing);
   put(json, result.trace);
+  if (result.recorded_bytes > 0) json["recorded_bytes"] = result.recorded_bytes;
   if (result.stateful) {
     json["state_ms_per_step"] = result.state_ms;
     json["state_digest"] = result.state_digest;
@@ -196,16 +202,31 @@ nlohmann::ordered_json run_json(const runtime::RunResult& result) {
 }
 
 namespace {
+/// Ranks that are served on have other shares of the tokens from step to step.
+void require_no_serving(const Options& options, const runtime::RunSettings& settings) {
+  if (!options.flag("serve")) return;
+  const bool records = !settings.record.to.empty();
+  if (!records && runtime::routing_trace(settings.routing).empty()) return;
+  throw std::invalid_argument(std::string("--serve: got it with ") +
+                              (records ? "--record-trace" : "--routing trace:FILE") +
+                              ", want one of them");
+}
+
 std::vector<comm::Field> prepare(const Options& options) {
   const auto settings = run_settings(options);
+  require_no_serving(options, settings);
   const auto model = runtime::model_of(settings);
   runtime::validate(settings, model);
   const auto native = [&](experts::DType stored) {
     return std::string(experts::math_name(settings.layer.isa, settings.layer.math, stored));
   };
-  return {{"model digest", runtime::sha256(model.text()).substr(0, 16)},
-          {"math of bfloat16", native(experts::DType::kBfloat16)},
-          {"math of int8", native(experts::DType::kInt8)}};
+  std::vector<comm::Field> fields{{"model digest", runtime::sha256(model.text()).substr(0, 16)},
+                                  {"math of bfloat16", native(experts::DType::kBfloat16)},
+                                  {"math of int8", native(experts::DType::kInt8)}};
+  if (const std::string trace = runtime::routing_trace(settings.routing); !trace.empty()) {
+    fields.push_back({"routing trace", std::to_string(runtime::TraceReader(trace).content())});
+  }
+  return fields;
 }
 
 /// [from, to], in messages of exchanges, all steps together; nothing where ranks are many.
@@ -266,7 +287,22 @@ int run(Context& context) {
   }
   return runtime::kDone;
 }
+
+std::vector<comm::Field> prepare_record(const Options& options) {
+  if (!options.has("record-trace")) {
+    throw std::invalid_argument("--record-trace: got none, want the file to write");
+  }
+  return prepare(options);
+}
 }  // namespace
+
+Command trace_record_command() {
+  Command command = run_command();
+  command.name = "trace record";
+  command.summary = "run --record-trace: where every token of a run goes, to a file";
+  command.prepare = prepare_record;
+  return command;
+}
 
 Command run_command() {
   return {.name = "run",

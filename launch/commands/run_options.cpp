@@ -27,14 +27,17 @@ std::vector<Option> work_options() {
                   "weights in the Hugging Face layout instead of synthetic ones"),
       integer_option("layers", "COUNT", "MoE layers to run, from the first", defaults.layers,
                      {.least = 1}),
-      integer_option("tokens", "COUNT", "a step, all ranks together; with --input: its rows",
-                     std::nullopt, {.least = 0, .most = kMostTokens}),
+      integer_option("tokens", "COUNT",
+                     "a step, all ranks together; with --input or a trace: its own", std::nullopt,
+                     {.least = 0, .most = kMostTokens}),
       integer_option("steps", "COUNT", "steps that are measured", defaults.steps, {.least = 1}),
       integer_option("warmup", "COUNT", "steps before them that are not", defaults.warmup,
                      {.least = 0}),
       integer_option("seed", "NUMBER", "of synthetic weights, tokens and routing", 1, {.least = 0}),
-      text_option("routing", "model|uniform|zipf:S",
-                  "who chooses experts: the model's router, or a seeded load", defaults.routing),
+      text_option("routing", "model|uniform|zipf:S|trace:FILE",
+                  "who chooses experts: the model's router, a seeded load, or a routing trace, "
+                  "whose tokens a step are then those of the run",
+                  defaults.routing),
       text_option("input", "FILE", "token rows, float32 little-endian, instead of synthetic ones"),
   };
 }
@@ -195,6 +198,26 @@ runtime::LayerOptions layer_settings(const Options& options) {
   return layer;
 }
 
+std::vector<Option> record_options() {
+  return {output_option("record-trace", "FILE",
+                        "where every token went, as a routing trace that --routing trace:FILE "
+                        "replays and trace info shows"),
+          choice_option("record-detail", {"counts", "experts", "weights"},
+                        "what --record-trace keeps; with weights a replay has the same digest",
+                        "weights")};
+}
+
+runtime::RecordSettings record_settings(const Options& options) {
+  const std::string detail = options.text("record-detail");
+  const auto own = detail == "counts"    ? runtime::TraceDetail::kCounts
+                   : detail == "experts" ? runtime::TraceDetail::kExperts
+                                         : runtime::TraceDetail::kWeights;
+  if (!options.has("record-trace") && own != runtime::TraceDetail::kWeights) {
+    throw std::invalid_argument("--record-detail: got it without --record-trace, want both");
+  }
+  return {.to = options.has("record-trace") ? options.text("record-trace") : "", .detail = own};
+}
+
 Option inject_option() {
   return choice_option("inject", {"none", "kernel", "plan", "router", "combine"},
                        "spoils one result a rank, to see that it is caught", "none");
@@ -209,6 +232,7 @@ std::vector<Option> run_options() {
   append(options, capacity_options());
   options.push_back(
       output_option("output", "FILE", "rows of the last layer and step, float32 little-endian"));
+  append(options, record_options());
   append(options, trace_options());
   append(options, serve_options());
   return options;
@@ -223,7 +247,7 @@ runtime::RunSettings run_settings(const Options& options) {
   settings.input = options.has("input") ? options.text("input") : "";
   if (options.has("tokens")) {
     settings.tokens = options.integer("tokens");
-  } else if (!settings.input.empty()) {
+  } else if (!settings.input.empty() || !runtime::routing_trace(options.text("routing")).empty()) {
     settings.tokens = -1;
   }
   settings.steps = options.integer("steps");
@@ -259,7 +283,8 @@ runtime::RunSettings run_settings(const Options& options) {
   settings.save.program = version();
   require_save_to(settings.save);
   settings.trace_events = trace_events(options);
-  require_other_files(options, {"output", "json", "trace"});
+  settings.record = record_settings(options);
+  require_other_files(options, {"output", "json", "trace", "record-trace"});
   return settings;
 }
 }  // namespace switchyard::launch

@@ -34,6 +34,10 @@ namespace switchyard::launch {
 /// @param name  one of maths
 [[nodiscard]] experts::Math math_from(std::string_view name);
 [[nodiscard]] experts::Math math_of(const Options& options);
+/// --record-trace and --record-detail.
+[[nodiscard]] std::vector<Option> record_options();
+/// @throws std::invalid_argument  a detail without a file
+[[nodiscard]] runtime::RecordSettings record_settings(const Options& options);
 /// --inject of the verify commands.
 [[nodiscard]] Option inject_option();
 }  // namespace switchyard::launch

@@ -51,8 +51,8 @@ class TransformerModel final : public LanguageModel {
   [[nodiscard]] experts::Matrix logits(experts::MatrixView<const float> rows) const override {
     return transformer_.logits(rows);
   }
-  [[nodiscard]] const Transformer& transformer() const { return transformer_; }
   [[nodiscard]] Transformer& transformer() { return transformer_; }
+  [[nodiscard]] const Transformer& transformer() const { return transformer_; }
 
  private:
   Transformer transformer_;

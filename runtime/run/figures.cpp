@@ -51,9 +51,8 @@ void sum_up(comm::Group& group, const Coordinator& coordinator, double seconds, 
   result.seconds = largest(0);
   result.load_s = largest(1);
   result.weight_bytes = largest(2);
-  result.tokens_per_s = result.seconds > 0 ? static_cast<double>(result.tokens) *
-                                                 static_cast<double>(result.steps) / result.seconds
-                                           : 0;
+  result.tokens_per_s =
+      result.seconds > 0 ? static_cast<double>(result.all_tokens) / result.seconds : 0;
   result.rows_max = largest(3) / steps;
   result.rows_mean = sum(3) / ranks / steps;
   result.rows_min = result.rows_max;

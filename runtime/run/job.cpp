@@ -68,6 +68,23 @@ PackRequest pack_request(const RunSettings& settings, const RunJob& job, int ran
   return request;
 }
 
+/// Opens the trace that is replayed, and takes its tokens for those of the job.
+void open_replay(const RunSettings& settings, RunJob& job) {
+  const std::string file = routing_trace(settings.routing);
+  if (file.empty()) return;
+  job.replay = std::make_shared<TraceReplay>(file);
+  job.replay->require_fit(job.block.router, settings.layers);
+  const TraceReader& trace = job.replay->trace();
+  for (std::int64_t step = 0; settings.tokens >= 0 && step < trace.steps(); ++step) {
+    if (trace.tokens(step) == settings.tokens) continue;
+    throw std::invalid_argument("--tokens: got " + std::to_string(settings.tokens) + ", want " +
+                                std::to_string(trace.tokens(step)) + " as step " +
+                                std::to_string(trace.number(step)) + " of " + file +
+                                ", or none: the trace says how many");
+  }
+  job.tokens = job.replay->most_tokens();
+}
+
 /// For the choice of an exchange: how large a round is, and about how long its experts take.
 comm::RoundShape expected_round(const RunJob& job, int ranks) {
   // Of one core of the kind this is made for; a wrong guess costs some overlap, and no bit.
@@ -114,6 +131,7 @@ RunJob prepare_job(const RunSettings& settings, int rank, int ranks) {
   job.source = settings.input.empty() ? synthetic_tokens(settings.seed)
                                       : file_tokens(settings.input, job.block.router.hidden);
   job.tokens = settings.tokens >= 0 ? settings.tokens : job.source->rows();
+  open_replay(settings, job);
   const auto numbers = job.model->moe_layers();
   for (std::int64_t i = 0; i < settings.layers; ++i) {
     const std::int64_t layer = numbers[static_cast<std::size_t>(i)];
@@ -130,6 +148,10 @@ RunJob prepare_job(const RunSettings& settings, int rank, int ranks) {
   job.options.own_types = settings.weights == "auto";
   require_rows_fit(settings, job, rank, ranks);
   return job;
+}
+
+std::int64_t tokens_of(const RunJob& job, std::int64_t step) {
+  return job.replay ? job.replay->tokens(step) : job.tokens;
 }
 
 void settle_packing(comm::Group& group, const RunSettings& settings, RunJob& job,
@@ -153,6 +175,14 @@ Coordinator load_layers(comm::Group& group, RunJob& job, std::span<const std::in
                                                 placement_of(job, i), options, engine));
   }
   return {group, std::move(layers), job.options.timeline};
+}
+
+GivenRouting given_routing(const RunSettings& settings, const RunJob& job, TokenShare share) {
+  if (!job.replay) return given_routing(settings, job.block.router, share);
+  const bool ragged = job.block.router.choice == experts::Choice::kExpertChoice;
+  return [&replay = *job.replay, share, ragged](std::size_t layer, std::int64_t step) {
+    return replay.routing(step, static_cast<std::int64_t>(layer), share.first, share.count, ragged);
+  };
 }
 
 GivenRouting given_routing(const RunSettings& settings, const experts::RouterSpec& spec,

@@ -16,6 +16,7 @@
 #include "runtime/placement/placement.hpp"
 #include "runtime/run/settings.hpp"
 #include "runtime/run/token_source.hpp"
+#include "runtime/trace/replay.hpp"
 
 namespace switchyard::runtime {
 
@@ -29,7 +30,8 @@ struct RunJob {
   std::unique_ptr<TokenSource> source;
   std::vector<std::shared_ptr<experts::WeightSource>> weights;  ///< [layers]
   LayerOptions options;
-  std::int64_t tokens = 0;  ///< a step
+  std::int64_t tokens = 0;              ///< a step; the most of any if they differ
+  std::shared_ptr<TraceReplay> replay;  ///< who chooses experts, and how many tokens a step has
 };
 
 /// The placement of the ith layer that runs.
@@ -40,6 +42,9 @@ struct RunJob {
 /// Not collective. @throws std::invalid_argument, std::system_error  what is wrong with the
 /// settings
 [[nodiscard]] RunJob prepare_job(const RunSettings& settings, int rank, int ranks);
+
+/// Of step `step`, counted from 0.
+[[nodiscard]] std::int64_t tokens_of(const RunJob& job, std::int64_t step);
 
 /// Decides what is packed ahead, before anything is. Collective.
 /// @param warn  may be empty
@@ -52,8 +57,11 @@ void settle_packing(comm::Group& group, const RunSettings& settings, RunJob& job
 [[nodiscard]] Coordinator load_layers(comm::Group& group, RunJob& job,
                                       std::span<const std::int64_t> numbers);
 
-/// The routing of `share` where the settings choose experts; else empty.
-/// @param settings  outlive it
+/// The routing of `share` where a trace or the settings choose experts; else empty.
+/// @param settings, job  outlive it
+[[nodiscard]] GivenRouting given_routing(const RunSettings& settings, const RunJob& job,
+                                         TokenShare share);
+/// The same without traces.
 [[nodiscard]] GivenRouting given_routing(const RunSettings& settings,
                                          const experts::RouterSpec& spec, TokenShare share);
 }  // namespace switchyard::runtime

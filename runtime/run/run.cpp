@@ -10,6 +10,7 @@
 #include "comm/collective.hpp"
 #include "runtime/run/figures.hpp"
 #include "runtime/run/job.hpp"
+#include "runtime/run/recording.hpp"
 #include "runtime/run/saving.hpp"
 #include "runtime/state/run_state.hpp"
 #include "runtime/status.hpp"
@@ -59,6 +60,7 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
   TraceRecorder recorder(group, job.options.threads, settings.trace_events);
   job.options.timeline = recorder.timeline();
   const auto numbers = job.model->moe_layers();
+  const auto recording = record_routing(group, settings, job);
   const auto loading = std::chrono::steady_clock::now();
   std::unique_ptr<RunState> state;
   together(group, [&] { state = take_state(settings, job, numbers, group.rank()); });
@@ -72,6 +74,7 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
   if (saving) together(group, [&] { saving->make_room(); });
   Coordinator coordinator = load_layers(group, job, numbers);
   const double load_s = seconds_since(loading);
+  if (recording) listen(*recording, coordinator);
 
   RunResult result = describe_run(job, settings, coordinator, group.size());
   result.first_step = first;
@@ -81,9 +84,8 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
                " ranks hold no expert and only route their tokens");
   }
 
-  const TokenShare share = share_of(job.tokens, group.rank(), group.size());
-  const auto given = given_routing(settings, job.block.router, share);
-  experts::Matrix tokens(share.count, job.block.router.hidden);
+  if (hooks.warn) describe_replay(settings, job, hooks.warn);
+  experts::Matrix tokens;
   experts::Matrix output;
   double seconds = 0;
   double state_s = 0;
@@ -96,10 +98,13 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
     if (i == first) recorder.start();
     if (over && !state) break;
     const std::int64_t step = std::max(i, first);
+    const std::int64_t all_tokens = tokens_of(job, step);
+    const TokenShare share = share_of(all_tokens, group.rank(), group.size());
+    tokens.reshape(share.count, job.block.router.hidden);
     note.stop = hooks.stop && hooks.stop() ? 1 : 0;
     note.saving = saving && saving->go_on() ? 1 : 0;
     const StepNote all = sum_of(together(group, std::as_bytes(std::span(&note, 1)), [&] {
-      if (!over) job.source->read(step, job.tokens, share.first, tokens.view());
+      if (!over) job.source->read(step, all_tokens, share.first, tokens.view());
     }));
     if (state && i > first) {
       const auto start = std::chrono::steady_clock::now();
@@ -118,9 +123,12 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
     }
     const auto start = std::chrono::steady_clock::now();
     if (saving && i > first) saving->between(i, coordinator, all.saving != 0);
-    output = coordinator.step(step, share.first, tokens.view(), given);
+    output =
+        coordinator.step(step, share.first, tokens.view(), given_routing(settings, job, share));
     if (state) note.digest = step_digest(share.first, output.view());
     if (i >= first) seconds += seconds_since(start);
+    if (i >= first) result.all_tokens += all_tokens;
+    if (recording) record_step(*recording, share, step, i >= first);
   }
   seconds += state_s;
   result.trace = recorder.finish(hooks.trace);
@@ -149,6 +157,10 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
     }
   }
   result.stateful = settings.stateful;
+  if (recording) {
+    recording->finish();
+    result.recorded_bytes = recording->bytes();
+  }
   return result;
 }
 }  // namespace switchyard::runtime

@@ -59,9 +59,10 @@ struct RunResult {
   int ranks = 1;
   int idle_ranks = 0;
   std::int64_t layers = 1;
-  std::int64_t tokens = 0;      ///< a step
+  std::int64_t tokens = 0;      ///< a step; the most of any if they differ
   std::int64_t first_step = 0;  ///< where it went on; 0: at the beginning
   std::int64_t steps = 0;       ///< counted
+  std::int64_t all_tokens = 0;  ///< of all counted steps
   double seconds = 0;           ///< all counted steps, slowest rank
   double tokens_per_s = 0;
   double load_s = 0;  ///< reading and packing weights, slowest rank
@@ -87,7 +88,8 @@ struct RunResult {
   std::optional<SaveReport> saving;  ///< of a run that saves itself
   bool stopped = false;              ///< asked to leave before its last step; figures are of none
   PackReport packing;
-  TraceSummary trace;  ///< of the counted steps, if they were recorded
+  std::int64_t recorded_bytes = 0;  ///< of the routing's trace, on rank 0
+  TraceSummary trace;               ///< of the counted steps, if they were recorded
 };
 
 /// Where a run reports while it works; all optional.

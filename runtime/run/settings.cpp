@@ -25,6 +25,11 @@ double routing_exponent(const std::string& routing) {
                               "', want model, uniform or zipf:S with S from 0 to 100");
 }
 
+std::string routing_trace(const std::string& routing) {
+  constexpr std::string_view kTrace = "trace:";
+  return routing.starts_with(kTrace) ? routing.substr(kTrace.size()) : std::string();
+}
+
 Model model_of(const RunSettings& settings) {
   if (settings.model.empty() == settings.checkpoint.empty()) {
     throw std::invalid_argument(settings.model.empty()
@@ -66,14 +71,15 @@ std::int64_t state_memory(const RunSettings& settings, const experts::BlockSpec&
 }
 
 void validate(const RunSettings& settings, const Model& model) {
-  (void)routing_exponent(settings.routing);
+  const bool replays = !routing_trace(settings.routing).empty();
+  if (!replays) (void)routing_exponent(settings.routing);
   const auto moe_layers = model.num_moe_layers();
   if (settings.layers < 1 || settings.layers > moe_layers) {
     throw std::invalid_argument("--layers: got " + std::to_string(settings.layers) +
                                 ", want 1 to " + std::to_string(moe_layers) +
                                 ", the MoE layers of " + model.name());
   }
-  if (settings.tokens < 0 && settings.input.empty()) {
+  if (settings.tokens < 0 && settings.input.empty() && !replays) {
     throw std::invalid_argument("--tokens: got " + std::to_string(settings.tokens) +
                                 ", want a number from 0");
   }

@@ -9,6 +9,7 @@
 #include "experts/router/spec.hpp"
 #include "runtime/layer/moe_layer.hpp"
 #include "runtime/model/model.hpp"
+#include "runtime/trace/trace.hpp"
 
 namespace switchyard::runtime {
 
@@ -22,17 +23,23 @@ struct SaveSettings {
   std::string program;     ///< version, to be saved
 };
 
+/// Where the routing of the counted steps is recorded.
+struct RecordSettings {
+  std::string to;  ///< file; empty: nowhere
+  TraceDetail detail = TraceDetail::kWeights;
+};
+
 struct RunSettings {
   std::string model;             ///< preset or file; empty with a checkpoint
   std::vector<std::string> set;  ///< FIELD=VALUE
   std::string checkpoint;        ///< directory; empty: synthetic weights
   std::int64_t layers = 1;       ///< the first so many MoE layers
-  std::int64_t tokens = 1024;    ///< a step, all ranks together; -1: as many as the input has
+  std::int64_t tokens = 1024;    ///< a step, all ranks together; -1: as input or trace has
   std::int64_t steps = 3;
   std::int64_t warmup = 1;  ///< steps before that are not counted
   std::uint64_t seed = 1;
   std::string weights = "auto";  ///< stored type; auto: the checkpoint's own, float32 for synthetic
-  std::string routing = "model";  ///< model, uniform or zipf:S
+  std::string routing = "model";  ///< model, uniform, zipf:S or trace:FILE
   std::string placement = "linear";
   std::string input;  ///< rows from a file; empty: synthetic
   experts::CapacitySpec capacity;
@@ -42,11 +49,15 @@ struct RunSettings {
   PackMode pack = PackMode::kAuto;
   bool stateful = false;  ///< weights change after each step (state/rule.hpp)
   SaveSettings save;      ///< stateful only
+  RecordSettings record;
 };
 
 /// Zipf's exponent, 0 for uniform, negative for the model's own router.
 /// @throws std::invalid_argument  "--routing: got 'x', want model, uniform or zipf:S with S from 0"
 [[nodiscard]] double routing_exponent(const std::string& routing);
+
+/// The file of trace:FILE; empty: the routing is something else.
+[[nodiscard]] std::string routing_trace(const std::string& routing);
 
 /// The model of the settings: preset, file or checkpoint, with its fields changed.
 [[nodiscard]] Model model_of(const RunSettings& settings);
