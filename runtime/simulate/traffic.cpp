@@ -21,7 +21,7 @@ class Carrier {
         pass_(pass),
         block_(job.job.block),
         share_(share_of(job.job.tokens, group.rank(), group.size())),
-        given_(given_routing(job.settings, block_.router, share_)),
+        given_(given_routing(job.settings, job.job, share_)),
         rows_of_(static_cast<std::size_t>(block_.router.experts)) {
     const comm::Channel channel = group.new_channel();
     if (job.transport == "relay") {

@@ -45,10 +45,12 @@ experts::Routing TraceReplay::routing(std::int64_t step, std::int64_t layer, std
                                       std::int64_t count, bool ragged) {
   const TraceInfo& info = reader_.info();
   const std::int64_t place = step % reader_.steps();
-  TraceLayer all = reader_.layer(place, layer);
-  if (all.chosen.empty()) {
-    all.chosen =
-        choice_with_counts(all.counts, all.tokens, info.top_k, reader_.number(place), layer);
+  const TraceLayer& all = look_at(place, layer);
+  if (first < 0 || count < 0 || first > all.tokens - count) {
+    throw std::invalid_argument(reader_.file() + ": tokens " + std::to_string(first) + " to " +
+                                std::to_string(first + count - 1) + " of step " +
+                                std::to_string(reader_.number(place)) + ", want within its " +
+                                std::to_string(all.tokens));
   }
   experts::Routing routing;
   const float equal = 1.0F / static_cast<float>(info.top_k);
@@ -64,6 +66,19 @@ experts::Routing TraceReplay::routing(std::int64_t step, std::int64_t layer, std
     routing.offsets.push_back(std::ssize(routing.experts));
   }
   return routing;
+}
+
+const TraceLayer& TraceReplay::look_at(std::int64_t step, std::int64_t layer) {
+  if (step == step_ && layer == layer_) return seen_;
+  step_ = -1;  // until it is whole
+  seen_ = reader_.layer(step, layer);
+  if (seen_.chosen.empty()) {
+    seen_.chosen = choice_with_counts(seen_.counts, seen_.tokens, reader_.info().top_k,
+                                      reader_.number(step), layer);
+  }
+  step_ = step;
+  layer_ = layer;
+  return seen_;
 }
 
 std::vector<std::int32_t> choice_with_counts(const std::vector<std::int64_t>& counts,

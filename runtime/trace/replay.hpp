@@ -34,8 +34,14 @@ class TraceReplay {
                                          std::int64_t count, bool ragged);
 
  private:
+  /// With a choice of experts, read or made up. Keeps the last one: ranks of one process share it.
+  [[nodiscard]] const TraceLayer& look_at(std::int64_t step, std::int64_t layer);
+
   TraceReader reader_;
   std::int64_t most_tokens_ = 0;
+  TraceLayer seen_;
+  std::int64_t step_ = -1;  ///< of seen_
+  std::int64_t layer_ = -1;
 };
 
 /// A choice of experts with these counts: [tokens, top_k], kNoExpert where slots are left. A pure
