@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "launch/commands/run_options.hpp"
+#include "launch/commands/simulate_fast.hpp"
 
 namespace switchyard::launch {
 namespace {
@@ -53,6 +54,9 @@ std::vector<Option> simulate_options() {
                        "cpu-100g"),
            integer_option("ranks", "COUNT", "to simulate; left out: as many as the machine has",
                           std::nullopt, {.least = 1, .most = 65536}),
+           flag_option("fast",
+                       "in closed form: all flows of a phase at once over the machine's routes; "
+                       "for placements, and for ten thousand ranks"),
            flag_option("numerics",
                        "rows have contents: the output digest is that of a real run, and computing "
                        "takes no simulated time"),
@@ -68,6 +72,7 @@ std::vector<Option> simulate_options() {
            flag_option("allow-poll-costs", "smpi/test and smpi/iprobe above 1e-6 s")}) {
     options.push_back(std::move(option));
   }
+  for (Option& option : fast_options()) options.push_back(std::move(option));
   return options;
 }
 
@@ -80,6 +85,13 @@ SimulateSettings simulate_settings(const Options& options) {
                             .window = static_cast<int>(options.integer("window")),
                             .layers = options.integer("of-layers"),
                             .simgrid = options.list("simgrid")};
+  settings.fast = options.flag("fast");
+  if (settings.fast && !options.has("ranks")) {
+    throw std::invalid_argument("--ranks: got none with --fast, want how many to estimate");
+  }
+  if (settings.fast && settings.numerics) {
+    throw std::invalid_argument("--fast: got it with --numerics, want one of them");
+  }
   if (options.has("ranks")) settings.ranks = static_cast<int>(options.integer("ranks"));
   require_simulated(settings.run, options);
   require_no_poll_costs(options);
@@ -92,7 +104,7 @@ SimulateSettings simulate_settings(const Options& options) {
   if (settings.numerics && settings.layers > settings.run.layers) {
     throw std::invalid_argument("--of-layers: got it with --numerics, which computes all layers");
   }
-  if (!settings.numerics && settings.run.routing == "model") {
+  if (!settings.numerics && !settings.fast && settings.run.routing == "model") {
     throw std::invalid_argument(
         "--routing: got model, whose router needs rows with contents: want uniform, zipf:S or a "
         "trace, or --numerics");

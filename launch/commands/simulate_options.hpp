@@ -20,6 +20,7 @@ struct SimulateSettings {
   int window = 4;                    ///< of a relay
   std::int64_t layers = 0;           ///< that the result stands for
   std::vector<std::string> simgrid;  ///< NAME:VALUE
+  bool fast = false;                 ///< in closed form
 };
 
 /// Without --json, which every command has.

@@ -4,11 +4,14 @@
 #include <exception>
 #include <unistd.h>
 
+#include "launch/commands/simulate_fast.hpp"
 #include "launch/commands/simulate_options.hpp"
 #include "launch/json_output.hpp"
 #include "launch/simulator/faithful.hpp"
 #include "launch/terminal.hpp"
 #include "launch/version.hpp"
+#include "runtime/simulate/engine/simulation.hpp"
+#include "runtime/simulate/links.hpp"
 #include "runtime/status.hpp"
 
 namespace {
@@ -38,7 +41,7 @@ int simulate(const std::vector<std::string>& args, const std::vector<std::string
   runtime::Machine machine = runtime::machine_from(settings.machine);
   if (settings.ranks == 0) settings.ranks = machine.ranks();
   machine = machine.with_ranks(settings.ranks);
-  settle_transport(options, settings.ranks, machine.nodes, settings);
+  if (!settings.fast) settle_transport(options, settings.ranks, machine.nodes, settings);
 
   Results results(STDOUT_FILENO);
   Results nowhere(-1);
@@ -49,7 +52,18 @@ int simulate(const std::vector<std::string>& args, const std::vector<std::string
             {{"command", "simulate"}, {"version", version()}, {"ranks", settings.ranks}}};
   }
   const bool silent = options.has("json") && options.text("json") == "-";
-  simulate_faithful(settings, machine, silent ? nowhere : results, json);
+  std::ostream& out = silent ? nowhere : results;
+  if (settings.fast) {
+    const runtime::Simulation simulation(machine, {.ranks = settings.ranks, .settings = {}});
+    const runtime::Platform& platform = simulation.platform();
+    const runtime::FabricLinks fabric{
+        .names = platform.names(),
+        .bytes_per_s = platform.bytes_per_s(),
+        .route = [&platform](int from, int to) { return platform.route(from, to).links; }};
+    simulate_fast(options, machine, fabric, "SimGrid " + runtime::Simulation::version(), out, json);
+  } else {
+    simulate_faithful(settings, machine, out, json);
+  }
   results.finish();
   return runtime::kDone;
 }

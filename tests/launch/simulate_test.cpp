@@ -128,6 +128,13 @@ TEST(Simulate, StandsForLayersThatAreLikeThoseItSimulated) {
   EXPECT_EQ(twenty.value("layers_simulated", 0), 2);
 }
 
+TEST(Simulate, EstimatesInClosedFormToo) {
+  const auto result = simulated({"--fast", "--routing", "uniform", "--ranks", "64", "--machine",
+                                 "dgx-h100", "--weights", "bfloat16"});
+  EXPECT_EQ(result.value("engine", ""), "closed form");
+  EXPECT_GT(result.value("simulated_step_s", 0.0), 0.0);
+}
+
 struct Refusal {
   std::vector<std::string> more;
   std::string words;

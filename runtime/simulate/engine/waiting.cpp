@@ -29,10 +29,11 @@ namespace {
 // Longer than anything a rank without messages can be waiting for: only a planned hang does.
 constexpr double kIdle = 1e-3;
 
-bool is_actor() {
+}  // namespace
+
+static bool is_actor() {
   return simgrid::s4u::Engine::has_instance() && simgrid::s4u::this_actor::get_pid() != 0;
 }
-}  // namespace
 
 OpenMessages* OpenMessages::mine() {
   if (!is_actor()) return nullptr;
@@ -170,11 +171,11 @@ int __wrap_nanosleep(const timespec* time, timespec* left) {
 }
 }
 
-/// The clock of deadlines and phases: simulated time while there is a simulation.
+/// The clock of deadlines and phases: simulated time for whoever is simulated.
 std::chrono::steady_clock::time_point simulated_now() asm(
     "__wrap__ZNSt6chrono3_V212steady_clock3nowEv");
 std::chrono::steady_clock::time_point simulated_now() {
-  if (!simgrid::s4u::Engine::has_instance()) return real_now();
+  if (!switchyard::runtime::is_actor()) return real_now();
   return std::chrono::steady_clock::time_point(
       std::chrono::duration_cast<std::chrono::steady_clock::duration>(
           std::chrono::duration<double>(simgrid::s4u::Engine::get_clock())));
