@@ -155,6 +155,9 @@ std::vector<BadCase> manifests() {
                 bytes[100] = static_cast<char>(bytes[100] ^ 1);
                 write(step / "MANIFEST", bytes);
               }),
+      // Protobuf would add a line of its own.
+      lying(55, "ManifestOfStrangeLetters", skip + "no protobuf",
+            [](Manifest& manifest) { manifest.info.program_version = "\xff"; }),
       command(56, "NewerReaderWanted", 2,
               [] {
                 const auto newer = [](Manifest& m) { m.min_reader_version = 2; };

@@ -20,7 +20,7 @@ PLACES = ["route", "dispatch", "expert", "combine", "snapshot", "shard-write", "
 INJECTED = ["throw", "bad_alloc", "exit0", "exit1", "spin", "kill", "stop", "abort", "skip", "corrupt"]
 PAUSE_S = 20
 STEPS = 4000
-WARM_S = 2
+WARM_S = 5
 NOTHING = {"seconds": 0.0, "slices": 0, "signals": 0, "injected": 0, "runs": 0, "failures": 0,
            "supervisor_kib": 0, "supervisor_files": 0, "rank_percent": 0.0, "rank_files": 0, "shm_percent": 0.0}
 
@@ -61,7 +61,13 @@ def shared_bytes(supervisor):
             and f"-{supervisor}-" in name]
     files = [os.path.join(folder, name) for one in mine for folder, _, names in os.walk("/dev/shm/" + one)
              for name in names]
-    return sum(os.lstat(file).st_blocks * 512 for file in files)
+    size = 0
+    for file in files:
+        try:
+            size += os.lstat(file).st_blocks * 512
+        except FileNotFoundError:  # its rank has just died
+            continue
+    return size
 
 
 class Growth:
@@ -90,12 +96,12 @@ class Growth:
 
 
 def one_run(campaign, draw, folder, growth, end, pause):
-    """A run under faults. Returns its job, and whether it was asked to leave."""
+    """A run under faults, asked to leave when the time is over. Returns its job."""
     tally = growth.tally
     job = jobs.Job(jobs.supervised(campaign.program, RANKS, words(folder + "/saved") + ["--inject", plan(draw)],
                                    ["--max-restarts", "1000", "--same-step-failures", "0"]))
     next_fault = time.monotonic() + draw.uniform(0, 2 * pause)
-    warm_shared, asked = None, False
+    peak, asked = 0, False
     while job.process.poll() is None:
         time.sleep(0.1)
         ranks = jobs.ranks_of(job.mark)
@@ -104,11 +110,7 @@ def one_run(campaign, draw, folder, growth, end, pause):
                 growth.look(pid, pid == job.process.pid)
             except (OSError, StopIteration):
                 continue
-        shared = shared_bytes(job.process.pid) if len(ranks) == RANKS else 0
-        if warm_shared is None and time.monotonic() - job.begin > WARM_S:
-            warm_shared = shared or None
-        if warm_shared:
-            growth.most("shm_percent", 100 * (shared / warm_shared - 1))
+        peak = max(peak, shared_bytes(job.process.pid))
         now = time.monotonic()
         if now > end and not asked:
             asked = True  # the time is over: it saves and leaves, and the next slice goes on
@@ -123,6 +125,8 @@ def one_run(campaign, draw, folder, growth, end, pause):
         if now - job.begin > 900:
             campaign.fail(f"run {tally['runs']}", "does not end", job)
             break
+    first = tally.setdefault("shm_bytes", peak)
+    growth.most("shm_percent", 100 * (peak / first - 1) if first else 0.0)
     return job
 
 
