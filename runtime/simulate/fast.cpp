@@ -94,12 +94,12 @@ FastEngine::FastEngine(const Machine& machine, FabricLinks fabric, int ranks)
 
 /// Everything that `rank` is the home of.
 void FastEngine::send(int rank, const FastSettings& settings, Counting& counting) const {
-  const int node = machine_.node_of(rank);
+  const int node = links_.place(rank).node;
   for (const int to : counting.rows.touched()) {
-    const bool crosses = machine_.node_of(to) != node;
+    const bool crosses = links_.place(to).node != node;
     const double notes = counting.slots[to] * settings.slot_bytes;
     if (crosses && settings.two_level) {
-      const int door = door_of(machine_, ranks_, rank, machine_.node_of(to));
+      const int door = door_of(machine_, ranks_, rank, links_.place(to).node);
       counting.out.add(door, to, counting.rows[to] * settings.row_bytes, 0);
       counting.out.add(rank, door, notes, 0);
     } else {
@@ -114,7 +114,7 @@ void FastEngine::send(int rank, const FastSettings& settings, Counting& counting
                      std::ceil(bytes / kPieceOfNode));
   }
   for (const int from : counting.slots.touched()) {
-    const bool crosses = machine_.node_of(from) != node;
+    const bool crosses = links_.place(from).node != node;
     const double each = crosses ? settings.cross_result_bytes : settings.result_bytes;
     const double bytes = counting.slots[from] * each + settings.header_bytes;
     double pieces = crosses || settings.inside_messages ? 1 : 0;
@@ -166,8 +166,9 @@ LayerEstimate FastEngine::layer(const LayerChoice& choice, const Placement& plac
         counting.slots.add(host);
         if (settings.deduplicate && !counting.first_to_rank(host)) continue;
         counting.rows.add(host);
-        const int node = machine_.node_of(host);
-        if (!settings.two_level || node == machine_.node_of(rank)) continue;
+        if (!settings.two_level) continue;
+        const int node = links_.place(host).node;
+        if (node == links_.place(rank).node) continue;
         if (settings.deduplicate && !counting.first_to_node(node)) continue;
         counting.node_rows.add(node);
       }

@@ -12,29 +12,40 @@ Flows::Flows(Links& links, By by)
       by_(by),
       pair_(at(links.machine().nodes)),
       bytes_(links.count()),
-      spent_s_(at(links.machine().ranks())) {}
+      spent_s_(at(links.machine().ranks())) {
+  for (const Tier tier : kAllTiers) {
+    const Tier paid = std::min(tier, Tier::kRack);  // a link of the fabric costs no processor
+    message_s_[static_cast<std::size_t>(tier)] = links.machine().cost(paid).message_s;
+  }
+}
 
 void Flows::add(int from, int to, double bytes, double messages) {
   if (from == to || bytes == 0) return;
-  const Machine& machine = links_.machine();
-  const Tier tier = machine.tier_of(from, to);
+  const Links::Place& source = links_.place(from);
+  const Links::Place& target = links_.place(to);
+  Tier tier = source.hub == target.hub ? Tier::kRack : Tier::kFabric;
+  if (source.node == target.node) {
+    tier = source.core == target.core       ? Tier::kCore
+           : source.socket == target.socket ? Tier::kSocket
+                                            : Tier::kNode;
+  }
   const auto index = static_cast<std::size_t>(tier);
   tier_bytes_[index] += bytes;
-  if (messages > 0) largest_[index] = std::max(largest_[index], bytes / messages);
-  add_messages(from, tier, messages);
-  add_messages(to, tier, messages);
+  if (messages > 0) {
+    largest_[index] = std::max(largest_[index], bytes / messages);
+    spent_s_[at(from)] += messages * message_s_[index];
+    spent_s_[at(to)] += messages * message_s_[index];
+  }
   if (tier <= Tier::kNode) {
     bytes_[links_.port(tier, from, true)] += bytes;
     bytes_[links_.port(tier, to, false)] += bytes;
     if (const auto shared = links_.shared(tier, from); shared >= 0) bytes_[at(shared)] += bytes;
     return;
   }
-  bytes_[links_.card(from, true)] += bytes;
-  bytes_[links_.card(to, false)] += bytes;
-  const int source = machine.node_of(from);
-  const int target = machine.node_of(to);
-  const int anchor = by_ == By::kSource ? source : target;
-  const int other = by_ == By::kSource ? target : source;
+  bytes_[source.card_out] += bytes;
+  bytes_[target.card_in] += bytes;
+  const int anchor = by_ == By::kSource ? source.node : target.node;
+  const int other = by_ == By::kSource ? target.node : source.node;
   if (anchor != anchor_) flush();
   anchor_ = anchor;
   if (pair_[at(other)] == 0) touched_.push_back(other);
@@ -42,8 +53,7 @@ void Flows::add(int from, int to, double bytes, double messages) {
 }
 
 void Flows::add_messages(int rank, Tier tier, double messages) {
-  const Tier paid = std::min(tier, Tier::kRack);  // a link of the fabric costs no processor
-  spent_s_[at(rank)] += messages * links_.machine().cost(paid).message_s;
+  spent_s_[at(rank)] += messages * message_s_[static_cast<std::size_t>(tier)];
 }
 
 void Flows::flush() {

@@ -55,6 +55,7 @@ class Flows {
   std::vector<int> touched_;     ///< nodes with bytes in pair_
   std::vector<double> bytes_;    ///< [links]
   std::vector<double> spent_s_;  ///< [ranks], on messages
+  std::array<double, kAllTiers.size()> message_s_{};
   std::array<double, kAllTiers.size()> tier_bytes_{};
   std::array<double, kAllTiers.size()> largest_{};  ///< message of each tier
   std::size_t longest_route_ = 0;                   ///< in links of the fabric

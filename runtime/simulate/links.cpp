@@ -28,6 +28,15 @@ Links::Links(const Machine& machine, FabricLinks fabric)
   first_fabric_ = bytes_per_s_.size();
   bytes_per_s_.insert(bytes_per_s_.end(), fabric_.bytes_per_s.begin(), fabric_.bytes_per_s.end());
   routes_.resize(at(machine.nodes));
+  for (int rank = 0; rank < machine.ranks(); ++rank) {
+    const int node = machine.node_of(rank);
+    places_.push_back({.node = node,
+                       .hub = node / machine.fabric.nodes_per_switch(),
+                       .socket = node * machine.sockets_per_node + machine.socket_of(rank),
+                       .core = node * machine.cores_per_node + machine.core_of(rank),
+                       .card_out = card(rank, true),
+                       .card_in = card(rank, false)});
+  }
 }
 
 std::size_t Links::port(Tier tier, int rank, bool out) const {

@@ -36,6 +36,16 @@ class Links {
   /// What the rank shares with others of its core, socket or node; -1: nothing.
   [[nodiscard]] std::int64_t shared(Tier tier, int rank) const;
   [[nodiscard]] std::size_t card(int rank, bool out) const;
+  /// Where a rank is, so that looking it up costs no division.
+  struct Place {
+    std::int32_t node = 0;
+    std::int32_t hub = 0;               ///< the switch that its node hangs on
+    std::int32_t socket = 0, core = 0;  ///< numbers over all nodes
+    std::size_t card_out = 0, card_in = 0;
+  };
+  [[nodiscard]] const Place& place(int rank) const {
+    return places_[static_cast<std::size_t>(rank)];
+  }
   /// From one node to another; asked of the fabric once and kept.
   [[nodiscard]] std::span<const std::int32_t> route(int from, int to);
   /// Asks for all routes. Seconds where there are thousands of nodes.
@@ -52,6 +62,7 @@ class Links {
   FabricLinks fabric_;
   std::size_t ranks_, first_shared_[3] = {}, first_card_ = 0, first_fabric_ = 0;
   std::vector<double> bytes_per_s_;
+  std::vector<Place> places_;  ///< [ranks]
   std::vector<std::unique_ptr<Row>> routes_;
 };
 }  // namespace switchyard::runtime
