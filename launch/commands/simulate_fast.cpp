@@ -148,12 +148,12 @@ void simulate_fast(const Options& options, const runtime::Machine& machine,
                    const runtime::FabricLinks& fabric, const std::string& engine, std::ostream& out,
                    JsonOutput& json) {
   const auto start = std::chrono::steady_clock::now();
-  const auto result =
-      runtime::simulate_fast({.run = run_settings(options),
-                              .ranks = static_cast<int>(options.integer("ranks")),
-                              .what_if = options.list("what-if"),
-                              .links = static_cast<std::size_t>(options.integer("links"))},
-                             machine, fabric);
+  const auto result = runtime::simulate_fast(
+      {.run = run_settings(options),
+       .ranks = options.has("ranks") ? static_cast<int>(options.integer("ranks")) : machine.ranks(),
+       .what_if = options.list("what-if"),
+       .links = static_cast<std::size_t>(options.integer("links"))},
+      machine, fabric);
   const double wall_s =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   print(result, machine, engine, out);

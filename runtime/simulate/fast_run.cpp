@@ -196,8 +196,9 @@ FastRunResult simulate_fast(const FastRunSettings& settings, const Machine& mach
                        .outcome = {},
                        .links = {},
                        .what_if = {}};
-  if (result.transport == "node" && !one_node) {
-    throw std::invalid_argument("--transport: got node on " + std::to_string(machine.nodes) +
+  if ((result.transport == "node" && !one_node) || result.transport == "relay") {
+    throw std::invalid_argument("--transport: got " + result.transport + " with --fast on " +
+                                std::to_string(machine.nodes) +
                                 " nodes, want auto, p2p, alltoallv or two-level");
   }
   if (result.transport == "auto" && one_node) result.transport = "node";
