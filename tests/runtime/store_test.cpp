@@ -2,6 +2,7 @@
 #include "runtime/checkpoint/store.hpp"
 
 #include <atomic>
+#include <filesystem>
 #include <future>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -88,6 +89,17 @@ TEST_F(Store, TheNewestStaySoManyAndAPinnedOne) {
     EXPECT_TRUE(store.save(state.info(), state.pieces(group)).saved);
   });
   EXPECT_THAT(saved_steps(*files_, folder_), ElementsAre(6, 5, 3));
+}
+
+TEST_F(Store, ADamagedStepIsNotOneOfTheGoodOnesThatStay) {
+  save_steps(1, 3, 3);
+  std::filesystem::resize_file(folder_ + "/" + step_name(3) + "/MANIFEST", 40);
+  comm::run_local(2, [&](comm::Group& group) {
+    CheckpointStore store(group, *files_, folder_, {.run_id = "r", .keep = 2});
+    const State state(4);
+    EXPECT_TRUE(store.save(state.info(), state.pieces(group)).saved);
+  });
+  EXPECT_THAT(saved_steps(*files_, folder_), ElementsAre(4, 3, 2));
 }
 
 TEST_F(Store, ASaveCountsBeforeOlderStepsHaveGone) {
