@@ -57,13 +57,14 @@ json result_of(const Outcome& outcome) {
 }
 
 /// Expert e on rank e mod ranks and the next one.
-std::string two_copies(int ranks) {
-  const std::string file = testing::TempDir() + "serve_copies_" + std::to_string(ranks);
+std::string two_copies(int ranks, int experts = kExperts) {
+  const std::string file =
+      testing::TempDir() + "serve_copies_" + std::to_string(ranks) + "_" + std::to_string(experts);
   std::ofstream text(file);
   text << "version: 1\n";
   for (int rank = 0; rank < ranks; ++rank) {
     text << "rank {";
-    for (int e = 0; e < kExperts; ++e) {
+    for (int e = 0; e < experts; ++e) {
       if (e % ranks == rank || (e + 1) % ranks == rank) text << " expert: " << e;
     }
     text << " }\n";
@@ -108,6 +109,49 @@ TEST_P(ServedGenerate, NamesTheExpertsThatAKilledRankTookAway) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, ServedGenerate, testing::Values(3, 4));
+
+/// A whole model and how many experts it has.
+struct Whole {
+  const char* kind;
+  const char* name;
+  int experts;
+};
+
+class ServedModel : public testing::TestWithParam<Whole> {};
+
+// States that can be taken back, ones with a window, latents, and ones that cannot (Mamba).
+TEST_P(ServedModel, HasTheSameTokensWhenARankIsKilled) {
+  const Words words{"generate",
+                    "--checkpoint",
+                    std::string(SWITCHYARD_TEST_DATA) + "/golden/" + GetParam().name,
+                    "--tokenizer",
+                    "none",
+                    "--prompt-ids",
+                    "1,2,3;4;5,6,7,8,9;3,1",
+                    "--max-new-tokens",
+                    "24",
+                    "--temperature",
+                    "1",
+                    "--serve",
+                    "--serve-deadline",
+                    "30",
+                    "--json",
+                    "-"};
+  const json want = result_of(served(1, words));
+  Words killed = words;
+  killed.insert(killed.end(), {"--placement", two_copies(3, GetParam().experts), "--inject",
+                               "kill@rank=0,phase=combine,nth=25"});
+  const json got = result_of(served(3, killed));
+  ASSERT_FALSE(got.is_null());
+  EXPECT_EQ(got["ids"], want["ids"]);
+  EXPECT_EQ(got["serve"]["members"].size(), 2U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, ServedModel,
+                         testing::Values(Whole{"window", "models/gpt-oss-tiny", 8},
+                                         Whole{"latent", "models/deepseek-v3-tiny", 16},
+                                         Whole{"mamba", "oracle/jamba-tiny", 5}),
+                         [](const auto& one) { return std::string(one.param.kind); });
 
 TEST(Served, SaysInWordsWhatWasLostAndWhatItCost) {
   const Outcome outcome = served(3, generate({"--placement", "round-robin", "--serve-reload", "off",
