@@ -4,7 +4,7 @@
 #include <chrono>
 #include <stdexcept>
 
-#include "comm/mpi_group.hpp"
+#include "comm/group/mpi_group.hpp"
 #include "launch/commands/all.hpp"
 #include "runtime/faults/plan.hpp"
 

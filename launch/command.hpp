@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
-#include "comm/group.hpp"
-#include "comm/handshake.hpp"
+#include "comm/group/group.hpp"
+#include "comm/wire/handshake.hpp"
 #include "launch/json_output.hpp"
 #include "launch/options.hpp"
 #include "launch/terminal.hpp"

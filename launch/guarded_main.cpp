@@ -15,10 +15,10 @@
 #include <thread>
 #include <unistd.h>
 
-#include "comm/collective.hpp"
-#include "comm/error.hpp"
-#include "comm/mpi_group.hpp"
-#include "comm/watch.hpp"
+#include "comm/base/error.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/mpi_group.hpp"
+#include "comm/watch/watch.hpp"
 #include "launch/config.hpp"
 #include "launch/version.hpp"
 #include "runtime/faults/injector.hpp"

@@ -13,7 +13,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "comm/shared_memory.hpp"
+#include "comm/group/shared_memory.hpp"
 
 namespace switchyard::launch {
 namespace {

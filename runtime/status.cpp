@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <system_error>
 
-#include "comm/error.hpp"
+#include "comm/base/error.hpp"
 
 namespace switchyard::runtime {
 

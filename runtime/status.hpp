@@ -9,8 +9,8 @@
 #include <span>
 #include <vector>
 
-#include "comm/collective.hpp"
-#include "comm/group.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/group.hpp"
 
 namespace switchyard::runtime {
 

@@ -79,7 +79,7 @@ endfunction()
 
 # switchyard_protos(comm /path/comm/wire.proto ...): generated code as a target of its own, without
 # our warnings; linked into the folder's library and seen by its .cpp files only, as
-# "comm/wire.pb.h". Imports are written from the root as well.
+# "comm/wire/wire.pb.h". Imports are written from the root as well.
 function(switchyard_protos name)
   set(generated)
   foreach(proto ${ARGN})

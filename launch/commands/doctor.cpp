@@ -5,7 +5,7 @@
 #include <thread>
 #include <unistd.h>
 
-#include "comm/mpi_group.hpp"
+#include "comm/group/mpi_group.hpp"
 #include "experts/kernels/isa.hpp"
 #include "launch/commands/all.hpp"
 #include "launch/machine.hpp"

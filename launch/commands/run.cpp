@@ -6,8 +6,8 @@
 #include <memory>
 #include <string>
 
-#include "comm/collective.hpp"
-#include "comm/mpi_group.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/mpi_group.hpp"
 #include "experts/kernels/dispatch.hpp"
 #include "launch/commands/all.hpp"
 #include "launch/commands/pack_options.hpp"

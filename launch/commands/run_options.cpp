@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "comm/manifest.hpp"
+#include "comm/exchange/manifest.hpp"
 #include "experts/dtype.hpp"
 #include "experts/kernels/dispatch.hpp"
 #include "launch/commands/pack_options.hpp"

@@ -7,9 +7,9 @@
 #include <memory>
 #include <unistd.h>
 
-#include "comm/membership.hpp"
-#include "comm/mpi_group.hpp"
-#include "comm/words.hpp"
+#include "comm/base/words.hpp"
+#include "comm/endure/membership.hpp"
+#include "comm/group/mpi_group.hpp"
 #include "launch/commands/whole_model.hpp"
 #include "launch/progress.hpp"
 #include "runtime/faults/injector.hpp"

@@ -3,8 +3,8 @@
 
 #include <optional>
 
-#include "comm/collective.hpp"
-#include "comm/enduring_group.hpp"
+#include "comm/endure/enduring_group.hpp"
+#include "comm/group/collective.hpp"
 #include "launch/commands/generate_parts.hpp"
 #include "launch/commands/serve.hpp"
 #include "launch/commands/whole_model.hpp"

@@ -8,7 +8,7 @@
 #include <iterator>
 #include <span>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 #include "experts/kernels/dispatch.hpp"
 #include "launch/commands/pack_options.hpp"
 #include "launch/commands/run_options.hpp"

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "comm/mpi_group.hpp"
+#include "comm/group/mpi_group.hpp"
 #include "launch/commands/run_report.hpp"
 #include "launch/terminal.hpp"
 #include "runtime/simulate/engine/simulation.hpp"

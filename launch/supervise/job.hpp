@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "comm/watch_board.hpp"
+#include "comm/watch/watch_board.hpp"
 #include "launch/supervise/speech.hpp"
 
 namespace switchyard::launch {

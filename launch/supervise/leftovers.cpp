@@ -13,7 +13,7 @@
 #include <thread>
 #include <unistd.h>
 
-#include "comm/watch_board.hpp"
+#include "comm/watch/watch_board.hpp"
 
 namespace switchyard::launch {
 namespace {

@@ -12,8 +12,8 @@
 #include <stdexcept>
 #include <unistd.h>
 
-#include "comm/collective.hpp"
-#include "comm/error.hpp"
+#include "comm/base/error.hpp"
+#include "comm/group/collective.hpp"
 #include "experts/kernels/aligned.hpp"
 #include "experts/synthetic.hpp"
 #include "runtime/checkpoint/store.hpp"

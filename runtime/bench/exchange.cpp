@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <memory>
 
-#include "comm/bare_alltoallv.hpp"
-#include "comm/collective.hpp"
+#include "comm/exchange/bare_alltoallv.hpp"
+#include "comm/group/collective.hpp"
 #include "runtime/bench/exchange_work.hpp"
 #include "runtime/status.hpp"
 

@@ -23,7 +23,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "experts/weights.hpp"
 #include "runtime/bench/timing.hpp"
 #include "runtime/placement/placement.hpp"

@@ -5,8 +5,8 @@
 #include <optional>
 #include <utility>
 
-#include "comm/bare_alltoallv.hpp"
-#include "comm/collective.hpp"
+#include "comm/exchange/bare_alltoallv.hpp"
+#include "comm/group/collective.hpp"
 #include "experts/index.hpp"
 #include "experts/sum.hpp"
 #include "runtime/bench/exchange_work.hpp"

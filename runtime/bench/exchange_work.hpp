@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "experts/kernels/aligned.hpp"
 #include "experts/kernels/isa.hpp"
 #include "experts/router/routing.hpp"

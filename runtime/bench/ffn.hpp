@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "experts/ffn.hpp"
 #include "runtime/bench/timing.hpp"
 

@@ -7,7 +7,7 @@
 #include <optional>
 #include <utility>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 #include "experts/index.hpp"
 #include "experts/reference.hpp"
 #include "experts/synthetic.hpp"

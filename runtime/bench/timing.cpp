@@ -5,7 +5,7 @@
 #include <cmath>
 #include <ctime>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 
 namespace switchyard::runtime::bench {
 namespace {

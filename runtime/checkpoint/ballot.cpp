@@ -4,8 +4,8 @@
 #include <map>
 #include <utility>
 
-#include "comm/error.hpp"
-#include "comm/words.hpp"
+#include "comm/base/error.hpp"
+#include "comm/base/words.hpp"
 #include "runtime/checkpoint/messages.hpp"
 #include "runtime/report/digest.hpp"
 

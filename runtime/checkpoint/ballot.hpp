@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 #include "runtime/checkpoint/manifest.hpp"
 #include "runtime/checkpoint/shard.hpp"
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "comm/crc32c.hpp"
+#include "comm/base/crc32c.hpp"
 #include "runtime/checkpoint/messages.hpp"
 
 namespace switchyard::runtime {

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include "comm/error.hpp"
+#include "comm/base/error.hpp"
 
 namespace switchyard::runtime {
 namespace {

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 
 namespace switchyard::runtime {
 

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "comm/collective.hpp"
-#include "comm/error.hpp"
+#include "comm/base/error.hpp"
+#include "comm/group/collective.hpp"
 #include "runtime/checkpoint/phase.hpp"
 #include "runtime/checkpoint/stored.hpp"
 #include "runtime/status.hpp"

@@ -4,7 +4,7 @@
 #include <charconv>
 #include <cstring>
 
-#include "comm/crc32c.hpp"
+#include "comm/base/crc32c.hpp"
 #include "runtime/checkpoint/manifest.hpp"
 #include "runtime/checkpoint/messages.hpp"
 

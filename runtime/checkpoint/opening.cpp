@@ -5,7 +5,7 @@
 #include <optional>
 #include <system_error>
 
-#include "comm/crc32c.hpp"
+#include "comm/base/crc32c.hpp"
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/messages.hpp"
 #include "runtime/checkpoint/shard.hpp"

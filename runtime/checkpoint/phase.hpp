@@ -4,7 +4,7 @@
 /// Says on a group's deadline what a rank is doing, and takes it back.
 #include <string_view>
 
-#include "comm/deadline.hpp"
+#include "comm/base/deadline.hpp"
 
 namespace switchyard::runtime {
 

@@ -7,8 +7,8 @@
 #include <span>
 #include <string>
 
-#include "comm/collective.hpp"
-#include "comm/group.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/checkpoint/file_system.hpp"
 #include "runtime/checkpoint/shard.hpp"
 

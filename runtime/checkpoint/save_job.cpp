@@ -4,7 +4,7 @@
 #include <exception>
 #include <utility>
 
-#include "comm/words.hpp"
+#include "comm/base/words.hpp"
 #include "runtime/status.hpp"
 
 namespace switchyard::runtime {

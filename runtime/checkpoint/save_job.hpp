@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/checkpoint/ballot.hpp"
 #include "runtime/checkpoint/commit.hpp"
 #include "runtime/checkpoint/letter.hpp"

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "comm/crc32c.hpp"
+#include "comm/base/crc32c.hpp"
 #include "runtime/checkpoint/messages.hpp"
 
 namespace switchyard::runtime {

@@ -6,7 +6,7 @@
 #include <system_error>
 #include <utility>
 
-#include "comm/crc32c.hpp"
+#include "comm/base/crc32c.hpp"
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/shard.hpp"
 

@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include "comm/cache_line.hpp"
-#include "comm/collective.hpp"
-#include "comm/error.hpp"
+#include "comm/base/cache_line.hpp"
+#include "comm/base/error.hpp"
+#include "comm/group/collective.hpp"
 #include "experts/kernels/aligned.hpp"
 #include "runtime/checkpoint/phase.hpp"
 #include "runtime/checkpoint/preflight.hpp"

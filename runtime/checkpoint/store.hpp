@@ -10,7 +10,7 @@
 #include <span>
 #include <string>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/checkpoint/file_system.hpp"
 #include "runtime/checkpoint/manifest.hpp"
 

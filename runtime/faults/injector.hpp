@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "comm/deadline.hpp"
+#include "comm/base/deadline.hpp"
 #include "runtime/faults/plan.hpp"
 
 namespace switchyard::runtime {

@@ -9,7 +9,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 #include "experts/kernels/math.hpp"
 #include "runtime/status.hpp"
 

@@ -7,7 +7,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 #include "runtime/generate/generation.hpp"
 
 namespace switchyard::runtime {

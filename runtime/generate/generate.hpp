@@ -7,7 +7,7 @@
 #include <functional>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/generate/language_model.hpp"
 #include "runtime/generate/sampler.hpp"
 

@@ -5,7 +5,7 @@
 #include <span>
 #include <utility>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 #include "runtime/status.hpp"
 
 namespace switchyard::runtime {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/generate/generate.hpp"
 
 namespace switchyard::runtime {

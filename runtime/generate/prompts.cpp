@@ -8,7 +8,7 @@
 #include <span>
 #include <stdexcept>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 #include "experts/synthetic.hpp"
 #include "runtime/model/checked_json.hpp"
 #include "runtime/model/model.pb.h"

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/generate/generate.hpp"
 #include "runtime/model/model.hpp"
 #include "runtime/text/tokenizer.hpp"

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <map>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/generate/language_model.hpp"
 #include "runtime/trace/recorder.hpp"
 

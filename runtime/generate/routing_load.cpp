@@ -5,7 +5,7 @@
 #include <numeric>
 #include <span>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 
 namespace switchyard::runtime {
 

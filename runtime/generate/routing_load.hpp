@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/transformer/transformer.hpp"
 
 namespace switchyard::runtime {

@@ -6,7 +6,7 @@
 #include <span>
 #include <string>
 
-#include "comm/error.hpp"
+#include "comm/base/error.hpp"
 #include "experts/index.hpp"
 #include "experts/sum.hpp"
 

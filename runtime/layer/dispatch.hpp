@@ -5,7 +5,7 @@
 /// (grouped_ffn.hpp), results home (combine), by one plan and one exchange.
 #include <cstdint>
 
-#include "comm/exchange.hpp"
+#include "comm/exchange/exchange.hpp"
 #include "experts/router/routing.hpp"
 #include "experts/tensor.hpp"
 #include "runtime/layer/engine.hpp"

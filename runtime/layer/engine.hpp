@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "comm/cost.hpp"
-#include "comm/exchange.hpp"
-#include "comm/group.hpp"
+#include "comm/exchange/cost.hpp"
+#include "comm/exchange/exchange.hpp"
+#include "comm/group/group.hpp"
 #include "experts/router/router.hpp"
 #include "runtime/layer/always_on.hpp"
 #include "runtime/layer/grouped_ffn.hpp"

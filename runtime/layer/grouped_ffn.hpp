@@ -7,8 +7,8 @@
 #include <exception>
 #include <vector>
 
-#include "comm/exchange.hpp"
-#include "comm/group.hpp"
+#include "comm/exchange/exchange.hpp"
+#include "comm/group/group.hpp"
 #include "experts/kernels/aligned.hpp"
 #include "runtime/layer/shard.hpp"
 #include "runtime/layer/work_board.hpp"

@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
-#include "comm/exchange.hpp"
-#include "comm/group.hpp"
+#include "comm/exchange/exchange.hpp"
+#include "comm/group/group.hpp"
 #include "experts/router/router.hpp"
 #include "runtime/layer/always_on.hpp"
 #include "runtime/layer/dispatch.hpp"

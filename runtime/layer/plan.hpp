@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "comm/exchange.hpp"
+#include "comm/exchange/exchange.hpp"
 #include "experts/router/routing.hpp"
 #include "runtime/placement/placement.hpp"
 #include "runtime/report/layer_stats.hpp"

@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "experts/ffn.hpp"
 #include "runtime/layer/local_experts.hpp"
 #include "runtime/packing/pack_cache.hpp"

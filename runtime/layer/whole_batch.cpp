@@ -5,7 +5,7 @@
 #include <span>
 #include <utility>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 
 namespace switchyard::runtime {
 namespace {

@@ -3,7 +3,7 @@
 /// @file
 /// Decisions that look at other tokens (capacity, expert choice), taken over the tokens of all
 /// ranks.
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "experts/router/router.hpp"
 
 namespace switchyard::runtime {

@@ -8,8 +8,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "comm/collective.hpp"
-#include "comm/local_group.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/local_group.hpp"
 #include "experts/index.hpp"
 #include "runtime/layer/stages.hpp"
 

@@ -10,7 +10,7 @@
 #include <span>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/layer/arrivals.hpp"
 #include "runtime/layer/tasks.hpp"
 

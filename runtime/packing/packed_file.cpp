@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <utility>
 
-#include "comm/crc32c.hpp"
+#include "comm/base/crc32c.hpp"
 #include "experts/ffn.hpp"
 #include "runtime/packing/pack_cache.pb.h"
 #include "runtime/report/whole_file.hpp"

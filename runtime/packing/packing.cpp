@@ -7,7 +7,7 @@
 #include <span>
 #include <stdexcept>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 #include "runtime/packing/pack_cache.hpp"
 #include "runtime/status.hpp"
 

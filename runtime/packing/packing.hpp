@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "experts/dtype.hpp"
 
 namespace switchyard::runtime {

@@ -4,7 +4,7 @@
 /// The memory of a whole model on a rank, for the decision what of it is packed ahead.
 #include <cstdint>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/layer/moe_layer.hpp"
 #include "runtime/model/model.hpp"
 #include "runtime/packing/packing.hpp"

@@ -6,7 +6,7 @@
 #include <openssl/evp.h>
 #include <stdexcept>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 
 namespace switchyard::runtime {
 

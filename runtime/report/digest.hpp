@@ -7,7 +7,7 @@
 #include <span>
 #include <string>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "experts/tensor.hpp"
 
 namespace switchyard::runtime {

@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <string_view>
 
-#include "comm/deadline.hpp"
+#include "comm/base/deadline.hpp"
 #include "runtime/report/timeline.hpp"
 
 namespace switchyard::runtime {

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "comm/deadline.hpp"
+#include "comm/base/deadline.hpp"
 
 namespace switchyard::runtime {
 

@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <vector>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 
 namespace switchyard::runtime {
 namespace {

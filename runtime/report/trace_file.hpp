@@ -8,8 +8,8 @@
 #include <optional>
 #include <string_view>
 
-#include "comm/clock.hpp"
-#include "comm/group.hpp"
+#include "comm/group/clock.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/report/timeline.hpp"
 
 namespace switchyard::runtime {

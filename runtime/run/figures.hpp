@@ -7,7 +7,7 @@
 #include <span>
 #include <string>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/layer/coordinator.hpp"
 #include "runtime/run/job.hpp"
 #include "runtime/run/run.hpp"

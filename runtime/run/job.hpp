@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/layer/coordinator.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/placement/placement.hpp"

@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 #include "runtime/run/figures.hpp"
 #include "runtime/run/job.hpp"
 #include "runtime/run/recording.hpp"

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/report/trace_file.hpp"
 #include "runtime/run/settings.hpp"
 

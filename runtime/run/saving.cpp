@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 #include "experts/kernels/dispatch.hpp"
 #include "runtime/report/digest.hpp"
 #include "runtime/status.hpp"

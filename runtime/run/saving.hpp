@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/checkpoint/store.hpp"
 #include "runtime/checkpoint/stored.hpp"
 #include "runtime/faults/faulty_files.hpp"

@@ -8,8 +8,8 @@
 #include <span>
 #include <utility>
 
-#include "comm/collective.hpp"
-#include "comm/error.hpp"
+#include "comm/base/error.hpp"
+#include "comm/group/collective.hpp"
 #include "experts/index.hpp"
 
 namespace switchyard::runtime {

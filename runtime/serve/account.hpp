@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/layer/moe_layer.hpp"
 
 namespace switchyard::runtime {

@@ -5,8 +5,8 @@
 #include <stdexcept>
 #include <utility>
 
-#include "comm/collective.hpp"
-#include "comm/words.hpp"
+#include "comm/base/words.hpp"
+#include "comm/group/collective.hpp"
 #include "runtime/serve/spare.hpp"
 
 namespace switchyard::runtime {

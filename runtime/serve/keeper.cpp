@@ -7,8 +7,8 @@
 #include <string>
 #include <utility>
 
-#include "comm/collective.hpp"
-#include "comm/error.hpp"
+#include "comm/base/error.hpp"
+#include "comm/group/collective.hpp"
 
 namespace switchyard::runtime {
 namespace {

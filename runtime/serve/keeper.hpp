@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "comm/enduring_group.hpp"
+#include "comm/endure/enduring_group.hpp"
 #include "runtime/layer/engine.hpp"
 #include "runtime/layer/moe_layer.hpp"
 #include "runtime/serve/reload.hpp"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/enduring_group.hpp"
+#include "comm/endure/enduring_group.hpp"
 #include "runtime/generate/generate.hpp"
 #include "runtime/serve/crew.hpp"
 

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 #include "runtime/run/figures.hpp"
 #include "runtime/run/job.hpp"
 #include "runtime/serve/spare.hpp"

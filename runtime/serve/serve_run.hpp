@@ -7,7 +7,7 @@
 #include <span>
 #include <string>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/run/run.hpp"
 #include "runtime/run/settings.hpp"
 #include "runtime/serve/crew.hpp"

@@ -6,7 +6,7 @@
 #include <functional>
 #include <optional>
 
-#include "comm/enduring_group.hpp"
+#include "comm/endure/enduring_group.hpp"
 #include "runtime/placement/placement.hpp"
 #include "runtime/serve/keeper.hpp"
 

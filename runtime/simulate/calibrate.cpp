@@ -6,7 +6,7 @@
 #include <map>
 #include <utility>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 #include "experts/index.hpp"
 #include "runtime/bench/timing.hpp"
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/bench/ffn.hpp"
 #include "runtime/simulate/fit.hpp"
 #include "runtime/simulate/machine.hpp"

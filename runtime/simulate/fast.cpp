@@ -13,7 +13,7 @@
 
 namespace switchyard::runtime {
 namespace {
-/// Between nodes a transport of two levels cuts what it sends (comm/stream.hpp).
+/// Between nodes a transport of two levels cuts what it sends (comm/group/stream.hpp).
 constexpr double kPieceOfNode = 63 * 1024;
 
 /// Counts by number, and the numbers that have one, so that clearing costs no more than filling.

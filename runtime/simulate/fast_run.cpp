@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "comm/wire_type.hpp"
+#include "comm/wire/wire_type.hpp"
 #include "experts/index.hpp"
 #include "experts/synthetic.hpp"
 #include "runtime/model/model.hpp"

@@ -6,9 +6,9 @@
 #include <memory>
 #include <optional>
 
-#include "comm/exchange_p2p.hpp"
-#include "comm/exchange_relay.hpp"
-#include "comm/hollow.hpp"
+#include "comm/base/hollow.hpp"
+#include "comm/exchange/p2p.hpp"
+#include "comm/exchange/relay.hpp"
 
 namespace switchyard::runtime {
 namespace {

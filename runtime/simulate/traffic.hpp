@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "comm/exchange.hpp"
-#include "comm/group.hpp"
+#include "comm/exchange/exchange.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/layer/plan.hpp"
 #include "runtime/report/phases.hpp"
 #include "runtime/run/job.hpp"

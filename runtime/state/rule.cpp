@@ -5,7 +5,7 @@
 #include <bit>
 #include <span>
 
-#include "comm/crc32c.hpp"
+#include "comm/base/crc32c.hpp"
 
 namespace switchyard::runtime {
 namespace {

@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 #include "runtime/report/digest.hpp"
 
 namespace switchyard::runtime {

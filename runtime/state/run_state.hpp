@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/layer/coordinator.hpp"
 #include "runtime/placement/placement.hpp"
 #include "runtime/state/layer_state.hpp"

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "comm/crc32c.hpp"
+#include "comm/base/crc32c.hpp"
 #include "runtime/trace/payload.hpp"
 #include "runtime/trace/trace.pb.h"
 

@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include <utility>
 
-#include "comm/crc32c.hpp"
+#include "comm/base/crc32c.hpp"
 #include "experts/index.hpp"
 #include "runtime/trace/payload.hpp"
 

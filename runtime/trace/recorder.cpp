@@ -7,7 +7,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 #include "experts/index.hpp"
 #include "runtime/status.hpp"
 

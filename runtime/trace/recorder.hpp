@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/layer/routing_sink.hpp"
 #include "runtime/trace/writer.hpp"
 

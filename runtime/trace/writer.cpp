@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "comm/crc32c.hpp"
+#include "comm/base/crc32c.hpp"
 #include "runtime/trace/format.hpp"
 
 namespace switchyard::runtime {

@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/layer/moe_layer.hpp"
 #include "runtime/transformer/dense_mlp.hpp"
 #include "runtime/transformer/mixer.hpp"

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/layer/moe_layer.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/transformer/mixer.hpp"

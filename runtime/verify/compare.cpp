@@ -5,7 +5,7 @@
 #include <cmath>
 #include <vector>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 #include "experts/index.hpp"
 #include "experts/kernels/dispatch.hpp"
 

@@ -6,7 +6,7 @@
 #include <span>
 #include <string>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "experts/router/routing.hpp"
 #include "experts/tensor.hpp"
 #include "runtime/layer/moe_layer.hpp"

@@ -7,7 +7,7 @@
 #include <optional>
 #include <span>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 #include "experts/index.hpp"
 #include "experts/kernels/dispatch.hpp"
 #include "runtime/run/token_source.hpp"

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/layer/moe_layer.hpp"
 #include "runtime/verify/golden_file.hpp"
 

@@ -8,7 +8,7 @@
 #include <map>
 #include <stdexcept>
 
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 #include "experts/index.hpp"
 #include "experts/kernels/dispatch.hpp"
 #include "runtime/model/checked_json.hpp"

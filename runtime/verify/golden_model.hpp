@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/transformer/transformer.hpp"
 #include "runtime/verify/golden.hpp"

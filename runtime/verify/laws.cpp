@@ -10,9 +10,9 @@
 #include <span>
 #include <vector>
 
-#include "comm/collective.hpp"
-#include "comm/error.hpp"
-#include "comm/local_group.hpp"
+#include "comm/base/error.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/local_group.hpp"
 #include "experts/index.hpp"
 #include "experts/reference.hpp"
 #include "runtime/stored_source.hpp"

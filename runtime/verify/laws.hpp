@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "comm/group.hpp"
+#include "comm/group/group.hpp"
 #include "runtime/verify/law_case.hpp"
 
 namespace switchyard::runtime {

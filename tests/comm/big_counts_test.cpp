@@ -12,11 +12,11 @@
 #include <utility>
 #include <vector>
 
-#include "comm/error.hpp"
-#include "comm/frame.hpp"
-#include "comm/group.hpp"
-#include "comm/shared_memory.hpp"
-#include "comm/stream.hpp"
+#include "comm/base/error.hpp"
+#include "comm/group/group.hpp"
+#include "comm/group/shared_memory.hpp"
+#include "comm/group/stream.hpp"
+#include "comm/wire/frame.hpp"
 
 namespace switchyard::comm {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "comm/cache_line.hpp"
+#include "comm/base/cache_line.hpp"
 
 #include <algorithm>
 #include <gtest/gtest.h>

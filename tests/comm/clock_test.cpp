@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Clocks that are one clock must be found to be one, within the error that is promised.
-#include "comm/clock.hpp"
+#include "comm/group/clock.hpp"
 
 #include <cstdlib>
 #include <gtest/gtest.h>
 #include <thread>
 
-#include "comm/collective.hpp"
-#include "comm/local_group.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/local_group.hpp"
 
 namespace switchyard::comm {
 namespace {

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "comm/collective.hpp"
-#include "comm/error.hpp"
+#include "comm/base/error.hpp"
+#include "comm/group/collective.hpp"
 
 namespace switchyard::comm::testing {
 

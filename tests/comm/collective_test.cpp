@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Collectives between threads, for sizes that are and are not powers of two.
-#include "comm/collective.hpp"
+#include "comm/group/collective.hpp"
 
 #include <atomic>
 #include <chrono>
 #include <gtest/gtest.h>
 
-#include "comm/local_group.hpp"
+#include "comm/group/local_group.hpp"
 #include "tests/comm/collective_cases.hpp"
 
 namespace switchyard::comm {

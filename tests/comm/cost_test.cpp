@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Which exchange is chosen for which links, from given costs.
-#include "comm/cost.hpp"
+#include "comm/exchange/cost.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

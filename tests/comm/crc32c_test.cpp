@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "comm/crc32c.hpp"
+#include "comm/base/crc32c.hpp"
 
 #include <array>
 #include <gtest/gtest.h>

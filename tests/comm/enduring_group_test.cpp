@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A group whose ranks are threads that end, one way or another.
-#include "comm/enduring_group.hpp"
+#include "comm/endure/enduring_group.hpp"
 
 #include <array>
 #include <atomic>
@@ -9,8 +9,8 @@
 #include <thread>
 #include <vector>
 
-#include "comm/collective.hpp"
-#include "comm/local_group.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/local_group.hpp"
 
 namespace switchyard::comm {
 namespace {

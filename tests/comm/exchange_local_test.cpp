@@ -5,10 +5,10 @@
 #include <gtest/gtest.h>
 #include <stdexcept>
 
-#include "comm/collective.hpp"
-#include "comm/error.hpp"
-#include "comm/frame.hpp"
-#include "comm/local_group.hpp"
+#include "comm/base/error.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/local_group.hpp"
+#include "comm/wire/frame.hpp"
 #include "tests/comm/exchange_rounds.hpp"
 
 namespace switchyard::comm {

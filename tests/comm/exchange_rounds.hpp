@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/exchange.hpp"
+#include "comm/exchange/exchange.hpp"
 
 namespace switchyard::comm::testing {
 

@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 #include <stdexcept>
 
-#include "comm/exchange_node.hpp"
-#include "comm/mpi_group.hpp"
+#include "comm/exchange/node.hpp"
+#include "comm/group/mpi_group.hpp"
 #include "tests/comm/exchange_rounds.hpp"
 
 namespace switchyard::comm {

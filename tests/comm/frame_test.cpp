@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The bytes of a frame header, as wire.proto and the README lay them out.
-#include "comm/frame.hpp"
+#include "comm/wire/frame.hpp"
 
 #include <cstring>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <string>
 
-#include "comm/error.hpp"
+#include "comm/base/error.hpp"
 
 namespace switchyard::comm {
 namespace {

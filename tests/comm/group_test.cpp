@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "comm/error.hpp"
-#include "comm/local_group.hpp"
-#include "comm/words.hpp"
+#include "comm/base/error.hpp"
+#include "comm/base/words.hpp"
+#include "comm/group/local_group.hpp"
 
 namespace switchyard::comm {
 namespace {

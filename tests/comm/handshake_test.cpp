@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Who is the odd one, and is told so by everyone.
-#include "comm/handshake.hpp"
+#include "comm/wire/handshake.hpp"
 
 #include <array>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdexcept>
 
-#include "comm/collective.hpp"
-#include "comm/error.hpp"
-#include "comm/local_group.hpp"
-#include "comm/vote.hpp"
+#include "comm/base/error.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/local_group.hpp"
+#include "comm/wire/vote.hpp"
 
 namespace switchyard::comm {
 namespace {

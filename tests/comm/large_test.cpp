@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/mpi_group.hpp"
+#include "comm/group/mpi_group.hpp"
 #include "tests/comm/exchange_rounds.hpp"
 
 namespace switchyard::comm {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /// @file
 /// What a rank tells a node about its rows, word by word, and what is refused of it.
-#include "comm/manifest.hpp"
+#include "comm/exchange/manifest.hpp"
 
 #include <cstring>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <vector>
 
-#include "comm/error.hpp"
+#include "comm/base/error.hpp"
 
 namespace switchyard::comm {
 namespace {

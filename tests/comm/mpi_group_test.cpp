@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// @file
 /// The group over MPI: messages, collectives, and a peer that does not answer.
-#include "comm/mpi_group.hpp"
+#include "comm/group/mpi_group.hpp"
 
 #include <chrono>
 #include <gmock/gmock.h>
@@ -10,9 +10,9 @@
 #include <string>
 #include <thread>
 
-#include "comm/error.hpp"
-#include "comm/exchange.hpp"
-#include "comm/handshake.hpp"
+#include "comm/base/error.hpp"
+#include "comm/exchange/exchange.hpp"
+#include "comm/wire/handshake.hpp"
 #include "tests/comm/collective_cases.hpp"
 
 #if defined(__SANITIZE_ADDRESS__)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Segments that processes of a node share: what they hold as they grow, and their pages.
-#include "comm/shared_memory.hpp"
+#include "comm/group/shared_memory.hpp"
 
 #include <cstdint>
 #include <fstream>
@@ -9,8 +9,8 @@
 #include <sstream>
 #include <string>
 
-#include "comm/collective.hpp"
-#include "comm/mpi_group.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/mpi_group.hpp"
 
 namespace switchyard::comm {
 namespace {

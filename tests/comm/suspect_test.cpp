@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who is blamed for a hang, from views made by hand.
-#include "comm/suspect.hpp"
+#include "comm/watch/suspect.hpp"
 
 #include <gmock/gmock.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// @file
 /// Narrow rows: every bound that wire_type.hpp states, and what happens at its edges.
-#include "comm/wire_type.hpp"
+#include "comm/wire/wire_type.hpp"
 
 #include <algorithm>
 #include <bit>

@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include <vector>
 
-#include "comm/mpi_group.hpp"
+#include "comm/group/mpi_group.hpp"
 #include "experts/span_source.hpp"
 #include "runtime/layer/moe_layer.hpp"
 

@@ -20,8 +20,8 @@
 #include <unistd.h>
 #include <vector>
 
-#include "comm/collective.hpp"
-#include "comm/local_group.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/local_group.hpp"
 #include "experts/synthetic.hpp"
 #include "runtime/checkpoint/store.hpp"
 #include "runtime/checkpoint/stored.hpp"

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <sys/file.h>
 
-#include "comm/local_group.hpp"
+#include "comm/group/local_group.hpp"
 #include "runtime/checkpoint/manifest.hpp"
 #include "runtime/checkpoint/store.hpp"
 #include "runtime/checkpoint/stored.hpp"

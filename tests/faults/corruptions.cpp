@@ -4,7 +4,7 @@
 /// named, and the tensor and block if it was data; and no reader may take it for good.
 #include <algorithm>
 
-#include "comm/local_group.hpp"
+#include "comm/group/local_group.hpp"
 #include "runtime/checkpoint/shard.hpp"
 #include "runtime/checkpoint/verify.hpp"
 #include "tests/faults/campaign.hpp"

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <set>
 
-#include "comm/collective.hpp"
-#include "comm/local_group.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/local_group.hpp"
 #include "runtime/checkpoint/opening.hpp"
 #include "tests/faults/crash_log.hpp"
 #include "tests/runtime/store_state.hpp"

@@ -9,8 +9,8 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
-#include "comm/collective.hpp"
-#include "comm/local_group.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/local_group.hpp"
 #include "tests/faults/campaign.hpp"
 #include "tests/runtime/store_state.hpp"
 

@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "comm/local_group.hpp"
+#include "comm/group/local_group.hpp"
 #include "tests/faults/campaign.hpp"
 #include "tests/faults/memory_files.hpp"
 #include "tests/runtime/store_state.hpp"

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "comm/local_group.hpp"
+#include "comm/group/local_group.hpp"
 #include "tests/runtime/store_state.hpp"
 
 namespace {

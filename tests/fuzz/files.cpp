@@ -6,7 +6,7 @@
 #include <fstream>
 #include <vector>
 
-#include "comm/crc32c.hpp"
+#include "comm/base/crc32c.hpp"
 #include "runtime/model/safetensors.hpp"
 #include "runtime/packing/packed_file.hpp"
 #include "tests/fuzz/targets.hpp"

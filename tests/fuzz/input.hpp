@@ -14,7 +14,7 @@
 #include <system_error>
 #include <unistd.h>
 
-#include "comm/error.hpp"
+#include "comm/base/error.hpp"
 
 namespace switchyard::fuzz {
 

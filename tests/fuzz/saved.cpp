@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "comm/crc32c.hpp"
+#include "comm/base/crc32c.hpp"
 #include "runtime/checkpoint/manifest.hpp"
 #include "runtime/checkpoint/shard.hpp"
 #include "tests/fuzz/targets.hpp"

@@ -2,7 +2,7 @@
 // Routing traces, and what they are made from.
 #include <vector>
 
-#include "comm/crc32c.hpp"
+#include "comm/base/crc32c.hpp"
 #include "runtime/trace/format.hpp"
 #include "runtime/trace/import.hpp"
 #include "runtime/trace/load_table.hpp"

@@ -4,9 +4,9 @@
 #include <memory>
 #include <vector>
 
-#include "comm/frame.hpp"
-#include "comm/manifest.hpp"
-#include "comm/round.hpp"
+#include "comm/exchange/manifest.hpp"
+#include "comm/exchange/round.hpp"
+#include "comm/wire/frame.hpp"
 #include "tests/fuzz/targets.hpp"
 
 namespace switchyard::fuzz {

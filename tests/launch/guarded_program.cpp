@@ -6,8 +6,8 @@
 #include <thread>
 #include <unistd.h>
 
-#include "comm/collective.hpp"
-#include "comm/error.hpp"
+#include "comm/base/error.hpp"
+#include "comm/group/collective.hpp"
 #include "launch/guarded_main.hpp"
 #include "runtime/status.hpp"
 

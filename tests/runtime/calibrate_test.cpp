@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "comm/mpi_group.hpp"
+#include "comm/group/mpi_group.hpp"
 
 namespace switchyard::runtime {
 namespace {

@@ -8,8 +8,8 @@
 #include <google/protobuf/unknown_field_set.h>
 #include <gtest/gtest.h>
 
-#include "comm/crc32c.hpp"
-#include "comm/local_group.hpp"
+#include "comm/base/crc32c.hpp"
+#include "comm/group/local_group.hpp"
 #include "runtime/checkpoint/checkpoint.pb.h"
 #include "runtime/checkpoint/verify.hpp"
 #include "tests/runtime/store_state.hpp"

@@ -24,10 +24,10 @@
 #include <utility>
 #include <vector>
 
-#include "comm/collective.hpp"
-#include "comm/cost.hpp"
-#include "comm/exchange.hpp"
-#include "comm/mpi_group.hpp"
+#include "comm/exchange/cost.hpp"
+#include "comm/exchange/exchange.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/mpi_group.hpp"
 #include "experts/synthetic.hpp"
 #include "runtime/layer/plan.hpp"
 #include "runtime/layer/stages.hpp"

@@ -9,8 +9,8 @@
 #include <map>
 #include <set>
 
-#include "comm/collective.hpp"
-#include "comm/local_group.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/local_group.hpp"
 #include "runtime/generate/evaluate.hpp"
 
 namespace switchyard::runtime {

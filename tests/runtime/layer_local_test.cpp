@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 #include <vector>
 
-#include "comm/local_group.hpp"
+#include "comm/group/local_group.hpp"
 #include "experts/synthetic.hpp"
 #include "runtime/layer/moe_layer.hpp"
 #include "runtime/run/token_source.hpp"

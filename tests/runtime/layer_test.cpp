@@ -9,10 +9,10 @@
 #include <memory>
 #include <mpi.h>
 
-#include "comm/collective.hpp"
-#include "comm/error.hpp"
-#include "comm/local_group.hpp"
-#include "comm/mpi_group.hpp"
+#include "comm/base/error.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/local_group.hpp"
+#include "comm/group/mpi_group.hpp"
 #include "experts/synthetic.hpp"
 #include "runtime/layer/moe_layer.hpp"
 #include "runtime/run/token_source.hpp"

@@ -16,7 +16,7 @@
 #include <new>
 #include <nlohmann/json.hpp>
 
-#include "comm/mpi_group.hpp"
+#include "comm/group/mpi_group.hpp"
 #include "experts/ffn.hpp"
 #include "runtime/layer/moe_layer.hpp"
 #include "runtime/model/checkpoint.hpp"

@@ -9,9 +9,9 @@
 #include <pthread.h>
 #include <string>
 
-#include "comm/collective.hpp"
-#include "comm/local_group.hpp"
-#include "comm/mpi_group.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/local_group.hpp"
+#include "comm/group/mpi_group.hpp"
 #include "experts/synthetic.hpp"
 #include "runtime/layer/moe_layer.hpp"
 #include "tests/runtime/counted.hpp"

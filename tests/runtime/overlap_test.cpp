@@ -11,8 +11,8 @@
 #include <thread>
 #include <vector>
 
-#include "comm/error.hpp"
-#include "comm/local_group.hpp"
+#include "comm/base/error.hpp"
+#include "comm/group/local_group.hpp"
 #include "experts/synthetic.hpp"
 #include "runtime/layer/moe_layer.hpp"
 #include "runtime/layer/route_ahead.hpp"

@@ -11,7 +11,7 @@
 #include <system_error>
 #include <thread>
 
-#include "comm/crc32c.hpp"
+#include "comm/base/crc32c.hpp"
 #include "experts/ffn.hpp"
 #include "experts/synthetic.hpp"
 #include "runtime/model/checkpoint.hpp"

@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "comm/crc32c.hpp"
+#include "comm/base/crc32c.hpp"
 #include "runtime/trace/reader.hpp"
 #include "runtime/trace/writer.hpp"
 

@@ -9,8 +9,8 @@
 #include <optional>
 #include <set>
 
-#include "comm/collective.hpp"
-#include "comm/local_group.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/local_group.hpp"
 #include "runtime/transformer/synthetic_weights.hpp"
 
 namespace switchyard::runtime {

@@ -7,7 +7,7 @@
 #include <optional>
 #include <set>
 
-#include "comm/local_group.hpp"
+#include "comm/group/local_group.hpp"
 #include "experts/synthetic.hpp"
 #include "runtime/layer/mask.hpp"
 #include "runtime/serve/serve_run.hpp"

@@ -7,8 +7,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "comm/collective.hpp"
-#include "comm/mpi_group.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/mpi_group.hpp"
 #include "runtime/checkpoint/stored.hpp"
 #include "tests/runtime/store_state.hpp"
 

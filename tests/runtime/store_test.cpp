@@ -7,9 +7,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "comm/collective.hpp"
-#include "comm/error.hpp"
-#include "comm/local_group.hpp"
+#include "comm/base/error.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/local_group.hpp"
 #include "runtime/checkpoint/stored.hpp"
 #include "runtime/checkpoint/verify.hpp"
 #include "runtime/faults/faulty_files.hpp"

@@ -6,9 +6,9 @@
 #include <gtest/gtest.h>
 #include <system_error>
 
-#include "comm/collective.hpp"
-#include "comm/error.hpp"
-#include "comm/local_group.hpp"
+#include "comm/base/error.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/local_group.hpp"
 #include "experts/dtype.hpp"
 #include "runtime/checkpoint/verify.hpp"
 #include "tests/faults/memory_files.hpp"

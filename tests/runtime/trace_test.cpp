@@ -6,8 +6,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "comm/collective.hpp"
-#include "comm/local_group.hpp"
+#include "comm/group/collective.hpp"
+#include "comm/group/local_group.hpp"
 #include "experts/synthetic.hpp"
 #include "runtime/layer/coordinator.hpp"
 #include "runtime/report/trace_file.hpp"

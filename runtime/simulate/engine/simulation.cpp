@@ -9,7 +9,7 @@
 #include <smpi/smpi.h>
 #include <unordered_map>
 
-#include "comm/hollow.hpp"
+#include "comm/base/hollow.hpp"
 #include "runtime/simulate/engine/waiting.hpp"
 
 namespace switchyard::runtime {

@@ -11,7 +11,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "comm/hollow.hpp"
+#include "comm/base/hollow.hpp"
 
 // The linker turns every use of these names in the program into one of the functions at the end
 // (-Wl,--wrap, see CMakeLists.txt); the real ones get another name.
