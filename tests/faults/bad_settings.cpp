@@ -18,11 +18,11 @@ BadStart field(const std::string& assignment, const std::string& says) {
 }
 
 /// `rank { FIRST }` and idle ranks behind it, `all` together.
-BadStart placement(int all, const std::string& first, const std::string& says, bool names_file) {
+BadStart placement(int all, const std::string& first, const std::string& says) {
   std::string text = "rank { " + first + " }";
   for (int r = 1; r < all; ++r) text += " rank {}";
   const std::string file = file_with("placement" + std::to_string(all), text);
-  return {tiny({"--placement", file}), names_file ? file + says : says};
+  return {tiny({"--placement", file}), file + ": " + says};
 }
 
 BadStart capacity(const std::string& factor) {
@@ -121,26 +121,23 @@ std::vector<BadCase> shapes() {
        [](const nlohmann::json& run, int ranks) { return run.at("idle_ranks") == ranks - 1; }},
       {20, "PlacementOfAnUnknownExpert", 2,
        [](int ranks) {
-         return placement(ranks, "expert: 64", "placement: expert 64 on rank 0, want 0 to 63",
-                          false);
+         return placement(ranks, "expert: 64", "placement: expert 64 on rank 0, want 0 to 63");
        }},
       {21, "ExpertWithoutAHost", 2,
        [](int ranks) {
          return placement(ranks, "expert: 1",
-                          "placement: expert 0 has no host, want at least one rank", false);
+                          "placement: expert 0 has no host, want at least one rank");
        }},
       {22, "ExpertTwiceOnARank", 2,
        [](int ranks) {
          return placement(ranks, "expert: [0, 0]",
-                          "placement: expert 0 is twice on rank 0, want at most one copy a rank",
-                          false);
+                          "placement: expert 0 is twice on rank 0, want at most one copy a rank");
        }},
       {23, "PlacementOnARankThatIsNone", 2,
        [](int ranks) {
          return placement(ranks + 1, "expert: 1",
-                          ": placement for " + std::to_string(ranks + 1) + " ranks, want " +
-                              std::to_string(ranks),
-                          true);
+                          "placement for " + std::to_string(ranks + 1) + " ranks, want " +
+                              std::to_string(ranks));
        }},
       {24, "MoreThanMemory", 2,
        [](int ranks) {
