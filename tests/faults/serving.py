@@ -200,7 +200,8 @@ def judge(scene, result, victims, reference):
         return f"lost {lost}, but only {victims} were killed"
     if serve["void_attempts"] > len(serve["events"]):
         return f"{serve['void_attempts']} attempts void, but {len(serve['events'])} changes"
-    if scene.spares and lost and not serve["joins"]:
+    in_time = min((event["step"] for event in serve["events"]), default=0) < 0.9 * serve["steps"]
+    if scene.spares and lost and in_time and not serve["joins"]:
         return "no spare has joined"
     if degraded["slots"]:
         named = {one["expert"] for layer in degraded["layers"] for one in layer["experts"]}
