@@ -10,6 +10,7 @@
 #include <smpi/smpi.h>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "comm/base/hollow.hpp"
 
@@ -60,6 +61,7 @@ MPI_Request OpenMessages::add(MPI_Request request, int peer) {
     spare_.pop_back();
   }
   *entry = {.place = open_.size(), .peer = peer};
+  moved_ = true;
   open_.push_back(request);
   entries_.push_back(entry);
   return reinterpret_cast<MPI_Request>(entry);
@@ -85,6 +87,7 @@ int OpenMessages::test(MPI_Request* handle, int* done, MPI_Status* status) {
     if (through != 0) finish(*entry);
   }
   if (!entry->done) return code;
+  moved_ = true;
   *done = 1;
   if (status != MPI_STATUS_IGNORE) *status = entry->status;
   *handle = MPI_REQUEST_NULL;
@@ -93,6 +96,7 @@ int OpenMessages::test(MPI_Request* handle, int* done, MPI_Status* status) {
 }
 
 void OpenMessages::sleep() {
+  if (std::exchange(moved_, false)) return;
   if (open_.empty()) {
     simgrid::s4u::this_actor::sleep_for(kIdle);
     return;

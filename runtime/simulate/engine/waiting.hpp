@@ -29,7 +29,8 @@ class OpenMessages {
   void pay(int peer) const;
   /// As MPI_Test.
   int test(MPI_Request* handle, int* done, MPI_Status* status);
-  /// Sleeps until one is through; a while if there are none.
+  /// Sleeps until one is through; a while if there are none. Returns at once if any was begun or
+  /// found to be through since the last time: the rank may have more to begin because of it.
   void sleep();
 
   /// Of the rank that calls; null outside of any.
@@ -49,6 +50,7 @@ class OpenMessages {
   std::vector<MPI_Request> open_;  ///< as SMPI knows them
   std::vector<Entry*> entries_;    ///< of each
   std::vector<Entry*> spare_;
+  bool moved_ = false;     ///< one was begun, or found to be through, since the last sleep
   double looked_at_ = -1;  ///< simulated time at which every open one was known not to be through
 };
 }  // namespace switchyard::runtime
