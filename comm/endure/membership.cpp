@@ -5,11 +5,13 @@
 #include <bit>
 #include <cerrno>
 #include <csignal>
+#include <iterator>
 #include <new>
 #include <poll.h>
 #include <stdexcept>
 #include <sys/syscall.h>
 #include <system_error>
+#include <thread>
 #include <unistd.h>
 
 #include "comm/group/collective.hpp"
@@ -17,6 +19,7 @@
 namespace switchyard::comm {
 namespace {
 constexpr int kBadConfig = 2;
+constexpr std::chrono::microseconds kNap{300};
 constexpr std::int32_t kHere = 0;
 constexpr std::int32_t kGone = -1;
 constexpr std::int32_t kDeparted = 1;  // and the status on top
@@ -137,6 +140,20 @@ void Membership::lose(int rank) {
   board_->word.fetch_or(bit(rank), std::memory_order_acq_rel);
 }
 
+void Membership::kill(int rank) const {
+  const int process = processes_[static_cast<std::size_t>(rank)];
+  if (process >= 0) syscall(SYS_pidfd_send_signal, process, SIGKILL, nullptr, 0);
+}
+
+std::vector<int> Membership::running() const {
+  std::vector<int> ranks;
+  for (int r = 0; r < size_; ++r) {
+    const bool is_thread = processes_[static_cast<std::size_t>(r)] < 0;
+    if (r != rank_ && !ended(r) && !(is_thread && departed(r))) ranks.push_back(r);
+  }
+  return ranks;
+}
+
 void Membership::look() {
   const MemberWord now = word();
   for (int r = 0; r < size_; ++r) {
@@ -160,8 +177,7 @@ void Membership::look_for_silence(const std::vector<int>& whom, Clock::time_poin
     const std::uint64_t beat = slot.beat.load(std::memory_order_relaxed);
     if (beat != pulse.beat || was_away) pulse = {.beat = beat, .since = now};
     if (now - std::max(pulse.since, since) < silence_ || departed(r)) continue;
-    const int process = processes_[static_cast<std::size_t>(r)];
-    if (process >= 0) syscall(SYS_pidfd_send_signal, process, SIGKILL, nullptr, 0);
+    kill(r);
     if ((board_->word.fetch_or(bit(r), std::memory_order_acq_rel) & bit(r)) == 0) {
       board_->fenced.fetch_add(1);
     }
@@ -188,6 +204,27 @@ int Membership::fenced() const {
 
 void Membership::depart(int status) {
   board_->slots[rank_].state.store(kDeparted + status, std::memory_order_release);
+}
+
+void Membership::see_off(std::chrono::milliseconds patience) {
+  Clock::time_point since = Clock::now();
+  std::vector<int> left = running();
+  while (!left.empty()) {
+    if (Clock::now() - since > patience) {
+      for (const int r : left) kill(r);
+      return;
+    }
+    const std::vector<int> taking_part = members(word());
+    std::vector<int> expected;
+    std::ranges::copy_if(left, std::back_inserter(expected), [&](int r) {
+      return !departed(r) && std::ranges::binary_search(taking_part, r);
+    });
+    look_for_silence(expected, since);
+    std::this_thread::sleep_for(kNap);
+    const std::vector<int> now = running();
+    if (now != left) since = Clock::now();
+    left = now;
+  }
 }
 
 std::optional<int> Membership::departed(int rank) const {

@@ -83,6 +83,10 @@ class Membership {
 
   /// This rank has finished with this status: its end is no loss from now on.
   void depart(int status);
+  /// For the last that leaves, after its own departure: waits until the other processes have ended.
+  /// Kills who gives no sign of life before its departure, and whoever is left when none has ended
+  /// for `patience`: a stopped process would keep the job from its end.
+  void see_off(std::chrono::milliseconds patience);
   /// The status of a rank that has finished.
   [[nodiscard]] std::optional<int> departed(int rank) const;
 
@@ -94,6 +98,9 @@ class Membership {
   };
   [[nodiscard]] bool ended(int rank) const;
   void lose(int rank);
+  void kill(int rank) const;
+  /// Ranks whose processes may still run; of threads, those that have not departed.
+  [[nodiscard]] std::vector<int> running() const;
 
   int rank_;
   int size_;

@@ -9,6 +9,8 @@
 namespace switchyard::runtime {
 namespace {
 constexpr std::chrono::microseconds kNap{300};
+/// For a process to end, once it has nothing left to do; big memory takes a while to give back.
+constexpr std::chrono::seconds kLongestEnd{5};
 
 /// The status of who had the last word, if the job is over.
 std::optional<int> over(comm::Membership& membership) {
@@ -56,6 +58,7 @@ int leave_together(comm::Membership& membership, comm::EnduringGroup& group,
   if (group.rank() == 0) {
     const int status = show();
     membership.depart(status);
+    membership.see_off(kLongestEnd);
     return status;
   }
   const int first = group.name_of(0);
@@ -64,6 +67,7 @@ int leave_together(comm::Membership& membership, comm::EnduringGroup& group,
       [&] {
         status = membership.departed(first);
         if (status) return true;
+        membership.tick();
         membership.look();
         group.check();
         return false;

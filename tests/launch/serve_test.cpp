@@ -164,6 +164,23 @@ TEST(Served, SaysInWordsWhatWasLostAndWhatItCost) {
   EXPECT_THAT(outcome.err, HasSubstr("masked, for nobody has them: experts 0, 3, 6, 9"));
 }
 
+TEST(Served, EndsThoughASpareThatNobodyNeededIsStopped) {
+  // The last rank stops itself after a while; without anybody who kills it, mpirun waits for good.
+  const std::string stopping =
+      "if [ $OMPI_COMM_WORLD_RANK = 2 ]; then"
+      " (sleep 1.5; kill -STOP $$) & fi; exec \"$@\"";
+  Words line{"mpirun", "--enable-recovery", "--oversubscribe", "-n", "3", "sh", "-c", stopping,
+             "sh"};
+  const Words program =
+      switchyard({"run", "--model", "olmoe", "--set", "hidden_size=32", "--set",
+                  "routed_experts=12", "--set", "top_k=3", "--layers", "1", "--tokens", "32",
+                  "--steps", "8000", "--serve", "--spares", "1"});
+  line.insert(line.end(), program.begin(), program.end());
+  const Outcome outcome = run({.words = line, .limit = std::chrono::seconds(60)});
+  EXPECT_FALSE(outcome.timed_out);
+  EXPECT_THAT(outcome.out, HasSubstr("2 ranks began, 2 are left"));
+}
+
 TEST(Served, RefusesWhatALostRankWouldTakeAlong) {
   const auto refused = [](const Words& more) {
     return run({.words = mpirun(2, switchyard(generate(more)))});
