@@ -61,6 +61,7 @@ std::vector<Command> commands() {
           place_compare_command(),
           quantize_command(),
           simulate_command(),
+          study_command(),
           supervise_command(),
           checkpoint_info_command(),
           checkpoint_verify_command(),

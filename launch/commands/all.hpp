@@ -34,5 +34,6 @@ namespace switchyard::launch {
 [[nodiscard]] Command trace_info_command();
 [[nodiscard]] Command doctor_command();
 [[nodiscard]] Command simulate_command();
+[[nodiscard]] Command study_command();
 [[nodiscard]] Command supervise_command();
 }  // namespace switchyard::launch

@@ -16,7 +16,6 @@
 #include "runtime/report/digest.hpp"
 
 namespace switchyard::launch {
-namespace {
 std::string host_name() {
   char name[256] = {};
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "";
@@ -31,6 +30,7 @@ std::string processor_name() {
   return "";
 }
 
+namespace {
 std::vector<std::string> split(const std::string& text) {
   std::vector<std::string> parts;
   std::istringstream stream(text);

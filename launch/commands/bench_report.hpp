@@ -50,6 +50,10 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
+/// What figures are from: "" where it is not known.
+[[nodiscard]] std::string host_name();
+[[nodiscard]] std::string processor_name();
+
 /// "us_min", "us_median", "us_p99", "us_max" for prefix "us".
 void put(nlohmann::ordered_json& json, const std::string& prefix,
          const runtime::bench::Summary& summary);

@@ -150,6 +150,7 @@ nlohmann::ordered_json run_json(const runtime::RunResult& result) {
   json["steps"] = result.steps;
   json["load_s"] = result.load_s;
   json["seconds"] = result.seconds;
+  if (!result.step_s.empty()) json["step_s"] = result.step_s;
   json["tokens_per_s"] = result.tokens_per_s;
   json["phases"] = nlohmann::ordered_json::array();
   for (const auto& phase : result.phases) {

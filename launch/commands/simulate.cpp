@@ -10,22 +10,23 @@
 
 #include "launch/commands/all.hpp"
 #include "launch/commands/simulate_options.hpp"
+#include "launch/commands/simulator.hpp"
 #include "runtime/status.hpp"
 
 namespace switchyard::launch {
-namespace {
-std::string simulator() {
+std::string simulator_program(const std::string& who) {
   const auto program =
       std::filesystem::read_symlink("/proc/self/exe").parent_path() / "switchyard-sim";
   if (std::filesystem::exists(program)) return program;
   throw std::invalid_argument(
-      "simulate: got no " + program.string() +
+      who + ": got no " + program.string() +
       ", want one: install libsimgrid-dev (SimGrid 3.32 or newer) and build once more");
 }
 
+namespace {
 /// The settings as words again.
 std::vector<std::string> words_of(const Options& options) {
-  std::vector<std::string> words{simulator()};
+  std::vector<std::string> words{simulator_program("simulate")};
   for (const Option& option : simulate_options()) {
     if (option.list) {
       for (const std::string& value : options.list(option.name)) {

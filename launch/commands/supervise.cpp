@@ -12,6 +12,7 @@
 #include "launch/guarded_main.hpp"
 #include "launch/supervise/hosts.hpp"
 #include "launch/supervise/job.hpp"
+#include "launch/supervise/launcher.hpp"
 #include "launch/supervise/leftovers.hpp"
 #include "launch/supervise/policy.hpp"
 #include "runtime/status.hpp"
@@ -20,39 +21,6 @@ namespace switchyard::launch {
 namespace {
 namespace fs = std::filesystem;
 
-std::string text_of_variable(const char* name) {
-  const char* const value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
-/// Where mpirun is. @throws std::invalid_argument  nowhere
-std::string find_launcher(const std::string& name) {
-  if (name.find('/') != std::string::npos) {
-    if (::access(name.c_str(), X_OK) == 0) return name;
-    throw std::invalid_argument("--mpirun: got " + name + ", want a program that can be run");
-  }
-  std::string path = text_of_variable("PATH");
-  while (!path.empty()) {
-    const std::size_t colon = path.find(':');
-    const fs::path file = fs::path(path.substr(0, colon)) / name;
-    if (::access(file.c_str(), X_OK) == 0) return file.string();
-    path = colon == std::string::npos ? "" : path.substr(colon + 1);
-  }
-  throw std::invalid_argument("supervise: " + name +
-                              " is not in PATH, want Open MPI's (Debian: openmpi-bin)");
-}
-
-void require_root_opted_in() {
-  if (::geteuid() != 0) return;
-  if (text_of_variable("OMPI_ALLOW_RUN_AS_ROOT") == "1" &&
-      text_of_variable("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM") == "1") {
-    return;
-  }
-  throw std::invalid_argument(
-      "supervise: mpirun refuses to run as root, want another user, or both variables "
-      "OMPI_ALLOW_RUN_AS_ROOT=1 and OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 if root is meant");
-}
-
 /// --save-to of the job, wherever it was given; "" if it was not.
 std::string save_folder(const std::vector<std::string>& words) {
   constexpr std::string_view kFlag = "--save-to";
@@ -60,7 +28,8 @@ std::string save_folder(const std::vector<std::string>& words) {
     if (words[i] == kFlag && i + 1 < words.size()) return words[i + 1];
     if (words[i].starts_with(std::string(kFlag) + "=")) return words[i].substr(kFlag.size() + 1);
   }
-  return text_of_variable("SWITCHYARD_SAVE_TO");
+  const char* const value = std::getenv("SWITCHYARD_SAVE_TO");
+  return value == nullptr ? "" : value;
 }
 
 /// The name of the newest committed step; "" if there is none.
@@ -85,10 +54,10 @@ class Supervisor {
                  .first_backoff_s = options_.real("backoff"),
                  .most_backoff_s = std::max(options_.real("backoff"), 30.0),
                  .same_step = options_.integer("same-step-failures")}),
-        launcher_(find_launcher(options_.text("mpirun"))),
+        launcher_(find_launcher("supervise", options_.text("mpirun"))),
         words_(options_.positionals()),
         save_to_(save_folder(words_)) {
-    require_root_opted_in();
+    require_root_opted_in("supervise");
     if (options_.has("hosts")) hosts_ = hosts_from(options_.text("hosts"));
     if (options_.flag("shrink-on-loss") && hosts_.empty()) {
       throw std::invalid_argument(
@@ -143,12 +112,8 @@ class Supervisor {
 
  private:
   [[nodiscard]] JobSettings job(const RunFolder& folder, std::int64_t incarnation) const {
-    const std::string place = folder.path().string();
     JobSettings settings;
-    // Without the pause between its signals mpirun ends a job in hundredths of a second.
-    settings.words = {
-        launcher_, "--mca", "odls_base_sigkill_timeout",   "0",   "--mca", "orte_tmpdir_base",
-        place,     "--mca", "btl_vader_backing_directory", place, "-n",    std::to_string(ranks_)};
+    settings.words = launcher_words(launcher_, folder.path(), ranks_);
     if (!hosts_.empty()) {
       settings.words.insert(settings.words.end(), {"--host", list_of(hosts_), "-x", kBoardVariable,
                                                    "-x", kIncarnationVariable});

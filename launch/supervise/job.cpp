@@ -68,6 +68,7 @@ pid_t start(const JobSettings& settings, int error_file) {
   ::sigprocmask(SIG_UNBLOCK, &set, nullptr);
   const int nothing = ::open("/dev/null", O_RDONLY);
   ::dup2(nothing, STDIN_FILENO);
+  if (settings.silent) ::dup2(::open("/dev/null", O_WRONLY), STDOUT_FILENO);
   ::dup2(error_file, STDERR_FILENO);
   if (::getppid() == parent) ::execvpe(arguments[0], arguments.data(), variables.data());
   ::_exit(127);
@@ -304,6 +305,11 @@ JobResult run_job(const JobSettings& given, SignalQueue& signals) {
     if (!killed && launcher.hangs(mpirun, !all_left(shared.board(), settings.ranks), pause)) {
       killed = true;
       result.started = true;
+      ::kill(-mpirun, SIGKILL);
+    }
+    const double lasted_s = std::chrono::duration<double>(Clock::now() - begin).count();
+    if (!killed && settings.limit_s > 0 && lasted_s > settings.limit_s) {
+      killed = result.late = true;
       ::kill(-mpirun, SIGKILL);
     }
     const auto grace = std::chrono::duration<double>(settings.grace_s);

@@ -49,16 +49,19 @@ class SharedBoard {
 };
 
 struct JobSettings {
-  std::vector<std::string> words;        ///< mpirun and all that follows
+  std::vector<std::string> words;        ///< mpirun, or a program of one process, and what follows
   std::vector<std::string> environment;  ///< "NAME=VALUE", beside this process's own
   int ranks = 1;
   double grace_s = 60;                        ///< from being asked to leave to being killed
+  double limit_s = 0;                         ///< killed after so long; 0: never
+  bool silent = false;                        ///< stdout of the job is for nobody
   std::function<void(std::string_view)> say;  ///< lines for the user
 };
 
 struct JobResult {
   int mpirun_status = 0;   ///< 128 + signal if that killed it
   bool asked = false;      ///< somebody asked it to leave
+  bool late = false;       ///< killed at its limit
   bool started = false;    ///< a rank came up
   bool lost = false;       ///< a rank went without a word
   int rank = -1;           ///< the first that failed; -1: not known

@@ -65,6 +65,12 @@ void sum_up(comm::Group& group, const Coordinator& coordinator, double seconds, 
   result.rows_out = sum(7) / steps;
   result.logical_bytes = sum(8) / steps;
   result.wire_bytes = sum(9) / steps;
+  const auto step_s = comm::allgather_values<double>(group, result.step_s);
+  for (const auto& rank : step_s) {
+    for (std::size_t i = 0; i < result.step_s.size(); ++i) {
+      result.step_s[i] = std::max(result.step_s[i], rank[i]);
+    }
+  }
   for (std::size_t p = 0; p < kNumPhases; ++p) {
     const std::size_t wall = first_phase + 3 * p;
     const auto slowest = [&](std::size_t i) { return largest(i) * 1e3 / steps; };

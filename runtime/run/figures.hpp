@@ -21,6 +21,7 @@ namespace switchyard::runtime {
 /// Everybody's figures, made into those of the run. Collective.
 /// @param seconds  of this rank's counted steps
 /// @param load_s   that loading took here
+/// @param result   with this rank's step_s, as many as everybody's
 void sum_up(comm::Group& group, const Coordinator& coordinator, double seconds, double load_s,
             RunResult& result);
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "comm/group/collective.hpp"
+#include "experts/index.hpp"
 #include "runtime/run/figures.hpp"
 #include "runtime/run/job.hpp"
 #include "runtime/run/recording.hpp"
@@ -79,6 +80,7 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
   RunResult result = describe_run(job, settings, coordinator, group.size());
   result.first_step = first;
   result.steps = settings.steps - first;
+  result.step_s.reserve(std::min(at(result.steps), kMostStepTimes));
   if (hooks.warn && result.idle_ranks > 0) {
     hooks.warn(std::to_string(result.idle_ranks) + " of " + std::to_string(result.ranks) +
                " ranks hold no expert and only route their tokens");
@@ -126,7 +128,9 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
     output =
         coordinator.step(step, share.first, tokens.view(), given_routing(settings, job, share));
     if (state) note.digest = step_digest(share.first, output.view());
-    if (i >= first) seconds += seconds_since(start);
+    const double step_s = seconds_since(start);
+    if (i >= first) seconds += step_s;
+    if (i >= first && result.step_s.size() < kMostStepTimes) result.step_s.push_back(step_s);
     if (i >= first) result.all_tokens += all_tokens;
     if (recording) record_step(*recording, share, step, i >= first);
   }

@@ -28,6 +28,9 @@ struct PhaseResult {
   double mean_wait_ms = 0;
 };
 
+/// Counted steps that are told one by one.
+inline constexpr std::size_t kMostStepTimes = 1000;
+
 /// What saving cost; times are the slowest rank's.
 struct SaveReport {
   std::int64_t saved = 0;
@@ -59,11 +62,12 @@ struct RunResult {
   int ranks = 1;
   int idle_ranks = 0;
   std::int64_t layers = 1;
-  std::int64_t tokens = 0;      ///< a step; the most of any if they differ
-  std::int64_t first_step = 0;  ///< where it went on; 0: at the beginning
-  std::int64_t steps = 0;       ///< counted
-  std::int64_t all_tokens = 0;  ///< of all counted steps
-  double seconds = 0;           ///< all counted steps, slowest rank
+  std::int64_t tokens = 0;          ///< a step; the most of any if they differ
+  std::int64_t first_step = 0;      ///< where it went on; 0: at the beginning
+  std::int64_t steps = 0;           ///< counted
+  std::int64_t all_tokens = 0;      ///< of all counted steps
+  double seconds = 0;               ///< all counted steps, slowest rank
+  std::vector<double> step_s = {};  ///< each of them, slowest rank; the first kMostStepTimes
   double tokens_per_s = 0;
   double load_s = 0;  ///< reading and packing weights, slowest rank
   std::vector<PhaseResult> phases;

@@ -153,7 +153,16 @@ Machine Machine::with_ranks(int wanted) const {
         ": what the " + std::string(name_of(fabric.shape)) + " of " + name + " has room for");
   }
   Machine machine = *this;
-  machine.nodes = (wanted + ranks_per_node - 1) / ranks_per_node;
+  // Ranks that share cores share them with those that are there.
+  if (ranks_per_node > cores_per_node) {
+    machine.ranks_per_node = std::min(wanted, ranks_per_node);
+  }
+  machine.nodes = (wanted + machine.ranks_per_node - 1) / machine.ranks_per_node;
+  if (machine.nodes > 1 && cost(Tier::kRack).bytes_per_s >= kFreeBytesPerS) {
+    throw std::invalid_argument("--ranks: got " + std::to_string(wanted) + ", want at most " +
+                                std::to_string(ranks_per_node) + ": " + name +
+                                " is one node, and does not say what lies between nodes (rack)");
+  }
   return machine;
 }
 }  // namespace switchyard::runtime

@@ -27,6 +27,9 @@ struct SizeStep {
   double bandwidth_factor = 1;
 };
 
+/// Of a tier that a machine does not have.
+inline constexpr double kFreeBytesPerS = 1e18;
+
 struct TierCost {
   double latency_s = 0;
   double bytes_per_s = 0;        ///< each way; both together if half_duplex
@@ -113,9 +116,10 @@ struct Machine {
   [[nodiscard]] double expert_seconds(experts::DType type, std::int64_t hidden, std::int64_t width,
                                       std::int64_t rows) const;
 
-  /// The same with as many nodes as `ranks` need.
+  /// The same with as many nodes as `ranks` need; where ranks share cores, with no more of them on
+  /// a node than there are.
   /// @throws std::invalid_argument  "--ranks: got 4097, want at most 4096: what the fat tree of
-  ///         NAME has room for"
+  ///         NAME has room for"; several nodes of a machine that is one
   [[nodiscard]] Machine with_ranks(int ranks) const;
 };
 

@@ -48,7 +48,7 @@ void read_tiers(const MachineMessage& message, const std::string& where, Machine
   };
   if (machine.ranks_per_node > 1 && !message.has_node()) wants("node", "nodes have several ranks");
   if (machine.nodes > 1 && !message.has_rack()) wants("rack", "there are several nodes");
-  constexpr TierCost kFree{.bytes_per_s = 1e18};
+  constexpr TierCost kFree{.bytes_per_s = kFreeBytesPerS};
   auto& tiers = machine.tiers;
   tiers[2] = message.has_node() ? tier_from(message.node()) : kFree;
   tiers[1] = message.has_socket() ? tier_from(message.socket()) : tiers[2];

@@ -170,5 +170,21 @@ TEST(BadMachine, IsRefusedWithWhatWouldDo) {
   };
   for (const auto& it : cases) EXPECT_THAT(said(it.text), HasSubstr(it.error)) << it.text;
 }
+// A calibration of four ranks on two cores is asked about two ranks, and about another node.
+TEST(Machine, RanksThatShareCoresShareThemWithThoseThatAreThere) {
+  const Machine shared = machine_from_text(
+      "version: 1 nodes: 1 ranks_per_node: 4 cores_per_node: 2\n"
+      "node { latency_us: 1 gigabytes_per_s: 1 }",
+      "m");
+  EXPECT_EQ(shared.with_ranks(4).crowding(), 2);
+  EXPECT_EQ(shared.with_ranks(2).crowding(), 1);
+  EXPECT_EQ(shared.with_ranks(3).nodes, 1);
+  try {
+    (void)shared.with_ranks(8);
+    FAIL() << "a network that nobody has described costs nothing";
+  } catch (const std::invalid_argument& error) {
+    EXPECT_THAT(error.what(), HasSubstr("--ranks: got 8, want at most 4: m is one node"));
+  }
+}
 }  // namespace
 }  // namespace switchyard::runtime
