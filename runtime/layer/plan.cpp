@@ -11,6 +11,27 @@
 
 namespace switchyard::runtime {
 namespace {
+bool holds(const Placement& placement, int rank, std::int32_t expert) {
+  const auto all = placement.experts_of(rank);
+  return std::binary_search(all.begin(), all.end(), expert);
+}
+
+/// Of copies in turn from number `turn` on, the first on a rank that gets the row anyway; else
+/// `turn`.
+std::size_t copy_from(std::span<const std::int32_t> copies, std::size_t turn, std::int32_t expert,
+                      const Placement& placement, std::span<const std::int32_t> hosts) {
+  std::size_t nearest = copies.size();
+  // A few hosts are looked up faster than many copies are gone through.
+  for (const std::int32_t host : hosts) {
+    if (host == kNowhere || !holds(placement, host, expert)) continue;
+    const auto place = static_cast<std::size_t>(
+        std::lower_bound(copies.begin(), copies.end(), host) - copies.begin());
+    nearest = std::min(nearest, place >= turn ? place - turn : place + copies.size() - turn);
+  }
+  if (nearest == copies.size()) return turn;
+  return turn + nearest < copies.size() ? turn + nearest : turn + nearest - copies.size();
+}
+
 void check(const experts::Routing& routing, std::int64_t slot, std::int64_t token,
            std::int64_t all_experts) {
   const std::int32_t expert = routing.experts[at(slot)];
@@ -39,19 +60,12 @@ void choose_hosts(std::span<const std::int32_t> experts, const Placement& placem
   for (std::size_t s = 0; s < experts.size(); ++s) {
     if (hosts[s] != kNowhere || experts[s] < 0 || experts[s] >= placement.experts()) continue;
     const auto copies = placement.hosts_of(experts[s]);
-    if (std::binary_search(copies.begin(), copies.end(), home)) {
+    if (holds(placement, home, experts[s])) {
       hosts[s] = home;
       continue;
     }
     const std::size_t turn = at(token + home) % copies.size();
-    std::size_t chosen = turn;
-    for (std::size_t i = 0; i < copies.size(); ++i) {
-      const std::size_t next = turn + i < copies.size() ? turn + i : turn + i - copies.size();
-      if (std::find(hosts.begin(), hosts.end(), copies[next]) == hosts.end()) continue;
-      chosen = next;
-      break;
-    }
-    hosts[s] = copies[chosen];
+    hosts[s] = copies[copy_from(copies, turn, experts[s], placement, hosts)];
   }
 }
 
