@@ -139,7 +139,7 @@ std::vector<Option> fast_options() {
   return {
       list_option("what-if", "CHANGE",
                   "with --fast: perfect-balance, infinite-network, no-deduplication, one-level, "
-                  "two-level, or another placement; any number of times"),
+                  "two-level, relay, or another placement; any number of times"),
       integer_option("links", "COUNT", "with --fast: busiest links to name", 20,
                      {.least = 0, .most = 1'000'000})};
 }

@@ -15,6 +15,7 @@
 #include "runtime/simulate/links.hpp"
 
 namespace switchyard::runtime {
+class FastCount;
 
 /// What crosses ranks, and what they compute.
 struct FastSettings {
@@ -30,6 +31,7 @@ struct FastSettings {
   double header_bytes = 64;  ///< of a message
   bool deduplicate = true;   ///< a row goes to a rank, or a node, once
   bool two_level = false;    ///< a row goes to a node once, and on inside it
+  bool relay = false;        ///< over mates that trade with one node each (comm/exchange/relay.hpp)
   bool announce = false;     ///< every rank tells every other how much comes (p2p), or every node
   bool inside_messages = true;  ///< ranks of a node send messages; false: they share memory
   bool network = true;          ///< false: it takes no time
@@ -77,10 +79,7 @@ class FastEngine {
   [[nodiscard]] Links& links() { return links_; }
 
  private:
-  struct Counting;
-  void announce(const FastSettings& settings, Counting& counting) const;
-  void send(int rank, const FastSettings& settings, Counting& counting) const;
-  void compute(const Counting& counting, const Placement& placement, const FastSettings& settings,
+  void compute(const FastCount& counts, const Placement& placement, const FastSettings& settings,
                std::int64_t tokens, LayerEstimate& estimate) const;
 
   const Machine& machine_;

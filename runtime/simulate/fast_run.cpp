@@ -12,7 +12,7 @@
 #include "experts/index.hpp"
 #include "experts/synthetic.hpp"
 #include "runtime/model/model.hpp"
-#include "runtime/trace/reader.hpp"
+#include "runtime/trace/replay.hpp"
 
 namespace switchyard::runtime {
 namespace {
@@ -38,25 +38,14 @@ Routings drawn(const RunSettings& run, const experts::RouterSpec& spec, double e
 
 Routings replayed(const std::string& file, const RunSettings& run,
                   const experts::RouterSpec& spec) {
-  TraceReader trace(file);
-  const TraceInfo& info = trace.info();
-  if (info.experts != spec.experts || info.layers < run.layers) {
-    throw std::invalid_argument("--routing: got " + file + " of " + std::to_string(info.experts) +
-                                " experts in " + std::to_string(info.layers) + " layers, want " +
-                                std::to_string(spec.experts) + " in " + std::to_string(run.layers));
-  }
-  if (info.detail == TraceDetail::kCounts || trace.steps() == 0) {
-    throw std::invalid_argument("--routing: got " + file +
-                                ", which does not know its tokens, want "
-                                "a trace with experts");
-  }
-  Routings all{.top_k = info.top_k, .most_tokens = 0, .chosen = {}};
+  TraceReplay trace(file);
+  trace.require_fit(spec, run.layers);
+  Routings all{
+      .top_k = trace.trace().info().top_k, .most_tokens = trace.most_tokens(), .chosen = {}};
   for (std::int64_t step = 0; step < run.steps; ++step) {
     auto& layers = all.chosen.emplace_back();
     for (std::int64_t layer = 0; layer < run.layers; ++layer) {
-      TraceLayer choice = trace.layer(step % trace.steps(), layer);
-      all.most_tokens = std::max(all.most_tokens, choice.tokens);
-      layers.push_back(std::move(choice.chosen));
+      layers.push_back(trace.routing(step, layer, 0, trace.tokens(step), false).experts);
     }
   }
   return all;
@@ -93,6 +82,11 @@ FastSettings as_two_level(FastSettings fast, const RunSettings& run) {
   return fast;
 }
 
+FastSettings as_relay(FastSettings fast) {
+  fast.relay = true;
+  return fast;
+}
+
 FastSettings as_one_level(FastSettings fast, bool one_node) {
   fast.two_level = false;
   fast.announce = !one_node;
@@ -115,7 +109,8 @@ class FastRunner {
   FastRunner(const Machine& machine, const FabricLinks& fabric, int ranks)
       : engine_(machine, fabric, ranks) {}
 
-  FastOutcome run(const Routings& routings, const Placement& placement,
+  /// @param placements  one for all layers, or one for each
+  FastOutcome run(const Routings& routings, const std::vector<Placement>& placements,
                   const FastSettings& settings) {
     FastOutcome outcome;
     outcome.phases[0].name = "dispatch";
@@ -124,7 +119,9 @@ class FastRunner {
     const auto steps = static_cast<double>(routings.chosen.size());
     double layers = 0;
     for (const auto& step : routings.chosen) {
-      for (const auto& chosen : step) {
+      for (std::size_t number = 0; number < step.size(); ++number) {
+        const auto& chosen = step[number];
+        const Placement& placement = placements[placements.size() == 1 ? 0 : number];
         const auto start = std::chrono::steady_clock::now();
         const LayerEstimate layer =
             engine_.layer({.tokens = static_cast<std::int64_t>(chosen.size()) / routings.top_k,
@@ -172,9 +169,15 @@ FastRunResult simulate_fast(const FastRunSettings& settings, const Machine& mach
   const Model model = model_of(run);
   const experts::BlockSpec block = model.block();
   const auto place = [&](const std::string& name) {
-    return Placement::from_name(name, block.router.experts, settings.ranks);
+    std::vector<Placement> placements;
+    const std::int64_t count = Placement::layered(name) ? run.layers : 1;
+    for (std::int64_t i = 0; i < count; ++i) {
+      placements.push_back(Placement::from_name(name, block.router.experts, settings.ranks,
+                                                model.moe_layers()[at(i)]));
+    }
+    return placements;
   };
-  const Placement placement = place(run.placement);
+  const std::vector<Placement> placement = place(run.placement);
   const Routings routings = routings_of(run, block.router);
   FastRunner runner(machine, fabric, settings.ranks);
 
@@ -196,10 +199,10 @@ FastRunResult simulate_fast(const FastRunSettings& settings, const Machine& mach
                        .outcome = {},
                        .links = {},
                        .what_if = {}};
-  if ((result.transport == "node" && !one_node) || result.transport == "relay") {
+  if (result.transport == "node" && !one_node) {
     throw std::invalid_argument("--transport: got " + result.transport + " with --fast on " +
                                 std::to_string(machine.nodes) +
-                                " nodes, want auto, p2p, alltoallv or two-level");
+                                " nodes, want auto, p2p, alltoallv, two-level or relay");
   }
   if (result.transport == "auto" && one_node) result.transport = "node";
   if (result.transport == "auto") {
@@ -214,6 +217,7 @@ FastRunResult simulate_fast(const FastRunSettings& settings, const Machine& mach
   if (result.transport == "p2p" || result.transport == "alltoallv") {
     chosen = as_one_level(both, false);
   }
+  if (result.transport == "relay") chosen = as_relay(both);
 
   runner.engine().forget_use();
   result.outcome = runner.run(routings, placement, chosen);
@@ -235,8 +239,9 @@ FastRunResult simulate_fast(const FastRunSettings& settings, const Machine& mach
     if (name == "no-deduplication") other.deduplicate = false;
     if (name == "one-level") other = as_one_level(both, one_node);
     if (name == "two-level") other = two;
+    if (name == "relay") other = as_relay(both);
     const bool same_place = name == "infinite-network" || name == "no-deduplication" ||
-                            name == "one-level" || name == "two-level";
+                            name == "one-level" || name == "two-level" || name == "relay";
     result.what_if.push_back(
         {name, runner.run(routings, same_place ? placement : place(name), other)});
   }

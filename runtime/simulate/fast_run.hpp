@@ -17,8 +17,8 @@ struct FastRunSettings {
   RunSettings
       run;  ///< model, layers, tokens, steps, seed, weights, routing, placement, transport, wire
   int ranks = 1;
-  /// "perfect-balance", "infinite-network", "no-deduplication", "one-level", "two-level", or a
-  /// placement's name or file.
+  /// "perfect-balance", "infinite-network", "no-deduplication", "one-level", "two-level",
+  /// "relay", or a placement's name or file.
   std::vector<std::string> what_if = {};
   std::size_t links = 20;  ///< of the busiest, to name
 };

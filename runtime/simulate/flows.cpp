@@ -44,12 +44,33 @@ void Flows::add(int from, int to, double bytes, double messages) {
   }
   bytes_[source.card_out] += bytes;
   bytes_[target.card_in] += bytes;
-  const int anchor = by_ == By::kSource ? source.node : target.node;
-  const int other = by_ == By::kSource ? target.node : source.node;
+  if (source.card_both >= 0) {
+    bytes_[at(source.card_both)] += bytes;
+    bytes_[at(target.card_both)] += bytes;
+  }
+  put(source.node, target.node, bytes);
+}
+
+void Flows::put(int from_node, int to_node, double bytes) {
+  const int anchor = by_ == By::kSource ? from_node : to_node;
+  const int other = by_ == By::kSource ? to_node : from_node;
   if (anchor != anchor_) flush();
   anchor_ = anchor;
   if (pair_[at(other)] == 0) touched_.push_back(other);
   pair_[at(other)] += bytes;
+}
+
+void Flows::add_card(int rank, bool out, double bytes, double messages) {
+  const Links::Place& place = links_.place(rank);
+  bytes_[out ? place.card_out : place.card_in] += bytes;
+  if (place.card_both >= 0) bytes_[at(place.card_both)] += bytes;
+  spent_s_[at(rank)] += messages * message_s_[static_cast<std::size_t>(Tier::kRack)];
+}
+
+void Flows::add_route(int from_node, int to_node, double bytes) {
+  if (bytes == 0) return;
+  tier_bytes_[static_cast<std::size_t>(links_.tier_between(from_node, to_node))] += bytes;
+  put(from_node, to_node, bytes);
 }
 
 void Flows::add_messages(int rank, Tier tier, double messages) {
@@ -87,7 +108,8 @@ FlowTime Flows::time(double fixed_s) const {
       bandwidth = std::min(bandwidth, fabric.bytes_per_s);
     }
     time.latency_s = std::max(time.latency_s, latency);
-    time.message_s = std::max(time.message_s, largest_[i] / bandwidth);
+    const double paid = std::max(0.0, largest_[i] - machine.cost(tier).burst_bytes);
+    time.message_s = std::max(time.message_s, paid / bandwidth);
   }
   std::size_t fullest = 0;
   for (std::size_t link = 0; link < bytes_.size(); ++link) {

@@ -32,6 +32,16 @@ class Flows {
 
   /// One rank sends another so many bytes, in so many messages of equal size.
   void add(int from, int to, double bytes, double messages);
+  /// What one rank sends to, or gets from, other nodes, added up by the caller: its card and its
+  /// messages only. The rest of it is told by add_route and note_message.
+  void add_card(int rank, bool out, double bytes, double messages);
+  /// All bytes from one node to another. Nodes come in the order of By.
+  void add_route(int from_node, int to_node, double bytes);
+  /// One message of this size was among what add_card was told. @param tier  kRack or kFabric
+  void note_message(Tier tier, double bytes) {
+    double& largest = largest_[static_cast<std::size_t>(tier)];
+    if (bytes > largest) largest = bytes;
+  }
   /// Messages without bytes worth counting, sent or received.
   void add_messages(int rank, Tier tier, double messages);
   /// After the last add.
@@ -46,6 +56,7 @@ class Flows {
   }
 
  private:
+  void put(int from_node, int to_node, double bytes);
   void flush();
 
   Links& links_;

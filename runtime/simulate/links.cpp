@@ -25,17 +25,25 @@ Links::Links(const Machine& machine, FabricLinks fabric)
   }
   first_card_ = bytes_per_s_.size();
   append(2 * at(machine.nodes) * at(machine.nics_per_node), machine.cost(Tier::kRack).bytes_per_s);
+  first_both_ = bytes_per_s_.size();
+  if (const double both = machine.card_both_bytes_per_s(); both > 0) {
+    append(at(machine.nodes) * at(machine.nics_per_node), both);
+  }
   first_fabric_ = bytes_per_s_.size();
   bytes_per_s_.insert(bytes_per_s_.end(), fabric_.bytes_per_s.begin(), fabric_.bytes_per_s.end());
   routes_.resize(at(machine.nodes));
+  for (int node = 0; node < machine.nodes; ++node) {
+    hubs_.push_back(node / machine.fabric.nodes_per_switch());
+  }
   for (int rank = 0; rank < machine.ranks(); ++rank) {
     const int node = machine.node_of(rank);
     places_.push_back({.node = node,
-                       .hub = node / machine.fabric.nodes_per_switch(),
+                       .hub = hub(node),
                        .socket = node * machine.sockets_per_node + machine.socket_of(rank),
                        .core = node * machine.cores_per_node + machine.core_of(rank),
                        .card_out = card(rank, true),
-                       .card_in = card(rank, false)});
+                       .card_in = card(rank, false),
+                       .card_both = card_both(rank)});
   }
 }
 
@@ -59,6 +67,12 @@ std::size_t Links::card(int rank, bool out) const {
   const bool second = !out && !machine_.cost(Tier::kRack).half_duplex;
   return first_card_ + (second ? cards : 0) +
          at(machine_.node_of(rank) * machine_.nics_per_node + machine_.nic_of(rank));
+}
+
+std::int64_t Links::card_both(int rank) const {
+  if (first_both_ == first_fabric_) return -1;
+  return static_cast<std::int64_t>(first_both_) + machine_.node_of(rank) * machine_.nics_per_node +
+         machine_.nic_of(rank);
 }
 
 std::span<const std::int32_t> Links::route(int from, int to) {
@@ -101,7 +115,9 @@ std::string Links::name(std::size_t link) const {
     const std::size_t card = (link - first_card_) % cards;
     return "card " + std::to_string(card % at(machine_.nics_per_node)) + " of node " +
            std::to_string(card / at(machine_.nics_per_node)) +
-           direction(link - first_card_ >= cards, machine_.cost(Tier::kRack).half_duplex);
+           (link >= first_both_
+                ? ", both ways"
+                : direction(link - first_card_ >= cards, machine_.cost(Tier::kRack).half_duplex));
   }
   if (link >= first_shared_[2]) return "all of node " + std::to_string(link - first_shared_[2]);
   if (link >= first_shared_[1]) return "all of socket " + std::to_string(link - first_shared_[1]);

@@ -2,6 +2,7 @@
 #include "runtime/simulate/machine.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <stdexcept>
 
@@ -66,6 +67,18 @@ double TierCost::latency_of(std::int64_t bytes) const {
 double TierCost::bandwidth_of(std::int64_t bytes) const {
   const SizeStep* step = step_of(steps, bytes);
   return step == nullptr ? bytes_per_s : bytes_per_s * step->bandwidth_factor;
+}
+
+double TierCost::both_bytes_per_s(double pairs) const {
+  if (half_duplex || exchange_ratio <= 1) return 0;
+  return 2 * bytes_per_s / (1 + (exchange_ratio - 1) / std::sqrt(std::max(pairs, 1.0)));
+}
+
+double Machine::card_both_bytes_per_s() const {
+  if (nodes < 2) return 0;
+  const double pairs =
+      static_cast<double>(ranks_per_node) / nics_per_node * (ranks() - ranks_per_node);
+  return cost(Tier::kRack).both_bytes_per_s(pairs);
 }
 
 int Fabric::capacity() const {

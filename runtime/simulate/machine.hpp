@@ -37,10 +37,16 @@ struct TierCost {
   double total_bytes_per_s = 0;  ///< of all ranks that have it in common; 0: no limit
   bool half_duplex = false;
   std::vector<SizeStep> steps = {};  ///< ascending
+  double burst_bytes = 0;     ///< that pass at once after a pause; it explains single messages
+  double exchange_ratio = 1;  ///< of two ranks, an exchange over one way; of kRack
 
   /// Of a message of so many bytes, its step counted.
   [[nodiscard]] double latency_of(std::int64_t bytes) const;
   [[nodiscard]] double bandwidth_of(std::int64_t bytes) const;
+  /// Of both directions of a card together, where exchange_ratio leaves less than twice
+  /// bytes_per_s; 0: no limit of its own.
+  /// @param pairs  of ranks whose messages go through it
+  [[nodiscard]] double both_bytes_per_s(double pairs) const;
 };
 
 /// The links between nodes. Counts are those of SimGrid's zones of the same names.
@@ -103,6 +109,8 @@ struct Machine {
   [[nodiscard]] int socket_of(int rank) const;  ///< within the node
   [[nodiscard]] int core_of(int rank) const;    ///< within the node
   [[nodiscard]] int nic_of(int rank) const;     ///< within the node
+  /// Of a card both ways, with all ranks of the machine exchanging; 0: no limit of its own.
+  [[nodiscard]] double card_both_bytes_per_s() const;
   /// Of two different ranks. kRack: their nodes hang on one switch.
   [[nodiscard]] Tier tier_of(int a, int b) const;
   /// Ranks that compute at the same time on one processor, at least 1.

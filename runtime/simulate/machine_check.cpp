@@ -97,6 +97,14 @@ class Checker {
     if (which == Tier::kFabric && !cost.steps.empty()) {
       refuse("fabric.step", std::to_string(cost.steps.size()), "none: protocols are of rack");
     }
+    amount(name + ".burst_bytes", cost.burst_bytes);
+    if (!(cost.exchange_ratio >= 1 && cost.exchange_ratio <= 2)) {
+      refuse(name + ".exchange_ratio", shown(cost.exchange_ratio), "1 to 2");
+    }
+    if (cost.exchange_ratio > 1 && (which != Tier::kRack || cost.half_duplex)) {
+      refuse(name + ".exchange_ratio", shown(cost.exchange_ratio),
+             "none: it is of rack, and half duplex is 2 already");
+    }
     std::int64_t before = 0;
     for (const SizeStep& step : cost.steps) {
       if (step.from_bytes <= before) {

@@ -32,7 +32,9 @@ TierCost tier_from(const proto::Tier& message) {
                 .bytes_per_s = message.gigabytes_per_s() * kGiga,
                 .message_s = message.message_us() * kMicro,
                 .total_bytes_per_s = message.total_gigabytes_per_s() * kGiga,
-                .half_duplex = message.duplex() == proto::Duplex::half};
+                .half_duplex = message.duplex() == proto::Duplex::half,
+                .burst_bytes = message.burst_bytes(),
+                .exchange_ratio = factor_or_one(message.exchange_ratio())};
   for (const auto& step : message.step()) {
     cost.steps.push_back({.from_bytes = step.from_bytes(),
                           .latency_factor = factor_or_one(step.latency_factor()),
@@ -137,6 +139,8 @@ void fill(const TierCost& cost, proto::Tier& message) {
   message.set_message_us(rounded(cost.message_s / kMicro));
   message.set_total_gigabytes_per_s(rounded(cost.total_bytes_per_s / kGiga));
   message.set_duplex(cost.half_duplex ? proto::Duplex::half : proto::Duplex::full);
+  if (cost.burst_bytes > 0) message.set_burst_bytes(rounded(cost.burst_bytes));
+  if (cost.exchange_ratio > 1) message.set_exchange_ratio(rounded(cost.exchange_ratio));
   for (const SizeStep& from : cost.steps) {
     proto::Step& step = *message.add_step();
     step.set_from_bytes(from.from_bytes);

@@ -76,6 +76,25 @@ TEST(Fast, CountsRowsOnceARankAndResultsOnceASlot) {
   EXPECT_DOUBLE_EQ(once.tier_bytes[static_cast<std::size_t>(Tier::kSocket)], 8);
 }
 
+TEST(Fast, ARelayCrossesOnceANodeAndTakesTwoHopsInside) {
+  const Machine machine = made(kTwoByTwo);
+  FastEngine engine(machine, star(machine), 4);
+  // Node 0 trades with node 1 through rank 1, and node 1 with node 0 through rank 2.
+  const auto chosen = tokens_of({{2, 3}, {1, 1}, {2, 2}, {3, 3}});
+  const LayerChoice choice{.tokens = 4, .top_k = 2, .chosen = chosen};
+  FastSettings relay = bare();
+  relay.relay = true;
+  const auto estimate = engine.layer(choice, Placement::linear(4, 4), relay);
+  const auto inside = static_cast<std::size_t>(Tier::kSocket);
+  const auto across = static_cast<std::size_t>(Tier::kRack);
+  // Out: 0 to 1, 1 to 2, 2 to 3, a row each. Home: 3 to 2, 2 results to 1, and both on to 0.
+  EXPECT_DOUBLE_EQ(estimate.tier_bytes[across], 8 + 16);
+  EXPECT_DOUBLE_EQ(estimate.tier_bytes[inside], 8 + 8 + 8 + 16);
+  EXPECT_DOUBLE_EQ(estimate.dispatch.network_s, 8 + 8 + 8);  // one hop after the other
+  EXPECT_DOUBLE_EQ(estimate.combine.network_s, 8 + 16 + 16);
+  EXPECT_DOUBLE_EQ(estimate.wire_bytes, 64);
+}
+
 TEST(Fast, RowsForOneRankAreOneUnlessTheyAreNotDeduplicated) {
   const Machine machine = made(kTwoByTwo);
   FastEngine engine(machine, star(machine), 4);
@@ -98,6 +117,22 @@ TEST(Fast, HalfDuplexAddsTheDirectionsUp) {
   const auto estimate = engine.layer(choice, Placement::linear(2, 2), bare());
   EXPECT_DOUBLE_EQ(estimate.dispatch.network_s, 16);
   EXPECT_EQ(estimate.dispatch.limit, "card 0 of node 0");
+}
+
+TEST(Fast, AnExchangeRatioLimitsBothDirectionsTogether) {
+  const Machine machine = made(
+      "nodes: 2 ranks_per_node: 1 rack { gigabytes_per_s: 1e-9 exchange_ratio: 1.5 } "
+      "fabric { gigabytes_per_s: 1 }");
+  FastEngine engine(machine, star(machine), 2);
+  const auto there_and_back = tokens_of({{1}, {0}});
+  const auto there = tokens_of({{1}, {1}});
+  const auto placement = Placement::linear(2, 2);
+  const auto both =
+      engine.layer({.tokens = 2, .top_k = 1, .chosen = there_and_back}, placement, bare());
+  EXPECT_DOUBLE_EQ(both.dispatch.network_s, 12);
+  EXPECT_EQ(both.dispatch.limit, "card 0 of node 0, both ways");
+  const auto one = engine.layer({.tokens = 2, .top_k = 1, .chosen = there}, placement, bare());
+  EXPECT_DOUBLE_EQ(one.dispatch.network_s, 8);
 }
 
 TEST(Fast, MessagesLatencyAndSharedMemoryCanBeTheLimit) {

@@ -47,6 +47,23 @@ TEST(Machine, ReadsUnitsAndFillsInWhatIsLeftOut) {
   EXPECT_DOUBLE_EQ(machine.cost(Tier::kRack).bandwidth_of(65536), 6.25e9);
 }
 
+TEST(Machine, BothDirectionsOfACardAverageOutOverItsPairs) {
+  const auto with_ratio = [](const std::string& ratio) {
+    return "nodes: 2 ranks_per_node: 1 rack { gigabytes_per_s: 1 burst_bytes: 65536 " + ratio + "}";
+  };
+  const Machine two = machine_from_text(with_ratio("exchange_ratio: 1.6"), "two");
+  EXPECT_DOUBLE_EQ(two.cost(Tier::kRack).burst_bytes, 65536);
+  EXPECT_DOUBLE_EQ(two.card_both_bytes_per_s(), 2e9 / 1.6);
+  EXPECT_DOUBLE_EQ(two.with_ranks(10).card_both_bytes_per_s(), 2e9 / 1.2);
+  EXPECT_EQ(machine_from_text(with_ratio(""), "two").card_both_bytes_per_s(), 0);
+  EXPECT_EQ(to_text(machine_from_text(to_text(two), "two")), to_text(two));
+  EXPECT_THAT(said(with_ratio("exchange_ratio: 2.5")),
+              HasSubstr("rack.exchange_ratio: got 2.5, want 1 to 2"));
+  EXPECT_THAT(said(with_ratio("exchange_ratio: 1.5 duplex: half")), HasSubstr("half duplex is 2"));
+  EXPECT_THAT(said("nodes: 2 ranks_per_node: 1 rack { gigabytes_per_s: 1 burst_bytes: -1 }"),
+              HasSubstr("rack.burst_bytes"));
+}
+
 TEST(Machine, KnowsWhatTwoRanksHaveInCommon) {
   Machine machine = machine_from_text(kTwoNodes, "two");
   EXPECT_EQ(machine.tier_of(0, 1), Tier::kSocket);

@@ -63,18 +63,29 @@ void Platform::make_node(int node, s4u::NetZone* parent) {
   const int first = node * machine_.ranks_per_node;
   const TierCost& rack = machine_.cost(Tier::kRack);
   std::vector<Both> cards;
+  std::vector<s4u::Link*> both_ways;  // shared by both directions of each card
+  const double both = machine_.card_both_bytes_per_s();
   for (int card = 0; card < machine_.nics_per_node && machine_.nodes > 1; ++card) {
     cards.push_back(make_link(zone, name + " card " + std::to_string(card), rack.bytes_per_s,
                               rack.latency_s / 2, rack.half_duplex));
+    if (both <= 0) continue;
+    both_ways.push_back(zone->create_link(name + " both ways " + std::to_string(card), both));
+    both_ways.back()->set_latency(0.0)->seal();
   }
   for (int rank = first; rank < first + machine_.ranks_per_node; ++rank) {
     s4u::Host* const host = zone->create_host(name + " rank " + std::to_string(rank), 1e9);
     host->seal();
     hosts_[static_cast<std::size_t>(rank)] = host;
     if (cards.empty()) continue;
-    const Both& card = cards[static_cast<std::size_t>(machine_.nic_of(rank))];
-    zone->add_route(host->get_netpoint(), gateway, nullptr, nullptr, {card.out}, false);
-    zone->add_route(gateway, host->get_netpoint(), nullptr, nullptr, {card.in}, false);
+    const auto number = static_cast<std::size_t>(machine_.nic_of(rank));
+    std::vector<LinkInRoute> out{cards[number].out};
+    std::vector<LinkInRoute> in{cards[number].in};
+    if (!both_ways.empty()) {
+      out.emplace_back(both_ways[number]);
+      in.emplace_back(both_ways[number]);
+    }
+    zone->add_route(host->get_netpoint(), gateway, nullptr, nullptr, out, false);
+    zone->add_route(gateway, host->get_netpoint(), nullptr, nullptr, in, false);
   }
   // Ports of the ranks, and what ranks share, of the tiers that two ranks of this node meet in.
   std::array<std::vector<Both>, 3> ports;
