@@ -17,6 +17,13 @@ constexpr std::int64_t kShortest = 64;
 constexpr int kFewest = 5;  // repetitions of a size
 constexpr int kMostOften = 200;
 constexpr int kBurst = 32;  // messages, to find what one costs a processor
+// From here on messages are exchanged too, in so many rounds that are not counted and at most so
+// many that are.
+constexpr std::int64_t kExchanged = 64 << 10;
+constexpr int kFirstRounds = 3;
+constexpr int kMostRounds = 32;
+// Between two messages, for a link that lets bursts pass: 64 KiB at 26 Mbit/s.
+constexpr double kPause = 0.02;
 
 /// Two ranks and their buffers; the others stand aside.
 class Pair {
@@ -29,6 +36,9 @@ class Pair {
 
   /// Seconds one way; 0 on the rank that answers.
   double ping_pong(std::int64_t bytes) {
+    const Stopwatch pause;
+    while (group_.rank() == low_ && pause.seconds() < kPause) {
+    }
     const Stopwatch watch;
     if (group_.rank() == low_) {
       send(bytes);
@@ -40,26 +50,33 @@ class Pair {
     return 0;
   }
 
-  double exchange(std::int64_t bytes) {
-    const Stopwatch watch;
-    std::array messages{group_.receive(other(), channel_, take(in_, bytes), one(bytes)),
-                        group_.send(other(), channel_, take(out_, bytes), one(bytes))};
-    group_.wait_all(messages);
-    in_ = messages[0].take();
-    out_ = messages[1].take();
-    return watch.seconds();
+  /// Seconds a round, in the mean: no round waits for anything but the one before.
+  double exchange(std::int64_t bytes, int rounds) {
+    Stopwatch watch;
+    for (int round = -kFirstRounds; round < rounds; ++round) {
+      if (round == 0) watch = {};
+      std::array messages{group_.receive(other(), channel_, take(in_, bytes), one(bytes)),
+                          group_.send(other(), channel_, take(out_, bytes), one(bytes))};
+      group_.wait_all(messages);
+      in_ = messages[0].take();
+      out_ = messages[1].take();
+    }
+    return watch.seconds() / rounds;
   }
 
-  /// One rank sends many short messages, the other answers when all are there.
-  double burst(int count) {
+  /// One rank sends many messages, the other answers when all are there.
+  double stream(std::int64_t bytes, int count) {
+    std::vector<comm::Buffer> buffers;
+    for (int i = 0; i < count; ++i) {
+      buffers.emplace_back(at(bytes));
+      std::ranges::fill(buffers.back().bytes(), std::byte{1});
+    }
     const Stopwatch watch;
     std::vector<comm::Pending> messages;
-    for (int i = 0; i < count; ++i) {
-      comm::Buffer buffer(kShortest);
-      std::ranges::fill(buffer.bytes(), std::byte{1});
+    for (comm::Buffer& buffer : buffers) {
       messages.push_back(group_.rank() == low_
-                             ? group_.send(high_, channel_, std::move(buffer), one(kShortest))
-                             : group_.receive(low_, channel_, std::move(buffer), one(kShortest)));
+                             ? group_.send(high_, channel_, std::move(buffer), one(bytes))
+                             : group_.receive(low_, channel_, std::move(buffer), one(bytes)));
     }
     group_.wait_all(messages);
     if (group_.rank() == low_) {
@@ -107,14 +124,15 @@ double agreed(comm::Group& group, double mine) {
 
 /// The lower quarter of as many repetitions as the time allows: what others do to the machine only
 /// ever makes them longer. The same on all ranks.
+/// @param pause  seconds between two
 template <class Once>
-double repeated(comm::Group& group, bool mine, double seconds, Once&& once) {
+double repeated(comm::Group& group, bool mine, double seconds, Once&& once, double pause = 0) {
   double first = 0;
   if (mine) first = once();
   if (mine) first = once();  // the first one connected
   first = agreed(group, first);
   const auto often =
-      std::clamp(static_cast<int>(seconds / std::max(first, 1e-7)), kFewest, kMostOften);
+      std::clamp(static_cast<int>(seconds / std::max(first + pause, 1e-7)), kFewest, kMostOften);
   std::vector<double> times;
   for (int i = 0; i < often && mine; ++i) times.push_back(once());
   std::ranges::sort(times);
@@ -128,22 +146,30 @@ struct TierTimes {
 
 TierTimes measure_pair(comm::Group& group, int low, int high, const CalibrateSettings& settings) {
   Pair pair(group, group.new_channel(), low, high);
+  const auto measure = [&](auto&& once, double pause = 0) {
+    return repeated(group, pair.mine(), settings.seconds, once, pause);
+  };
+  /// Of one more message of so many that follow each other.
+  const auto each = [&](std::int64_t bytes, int few, int many) {
+    const double all = measure([&] { return pair.stream(bytes, many); });
+    const double some = measure([&] { return pair.stream(bytes, few); });
+    return std::max(0.0, (all - some) / (many - few));
+  };
   TierTimes times;
   const std::int64_t most = settings.most_bytes > 0 ? settings.most_bytes : std::int64_t{4} << 20U;
-  for (std::int64_t bytes = kShortest; bytes <= most; bytes *= 4) {
+  for (std::int64_t bytes = kShortest; bytes <= most; bytes *= bytes < kExchanged ? 4 : 2) {
     MessageTime& time = times.sizes.emplace_back();
     time.bytes = bytes;
-    const auto measure = [&](auto&& once) {
-      return repeated(group, pair.mine(), settings.seconds, once);
-    };
-    time.one_way_s = measure([&] { return pair.ping_pong(bytes); });
-    time.exchange_s = measure([&] { return pair.exchange(bytes); });
+    time.one_way_s = measure([&] { return pair.ping_pong(bytes); }, kPause);
+    if (bytes >= kExchanged || bytes * 4 > most) {
+      const int rounds = std::clamp(
+          static_cast<int>(2 * settings.seconds / std::max(time.one_way_s, 1e-7)), 4, kMostRounds);
+      time.exchange_s = agreed(group, pair.mine() ? pair.exchange(bytes, rounds) : 0);
+    }
     if (times.sizes.size() >= 3 && time.one_way_s > settings.seconds) break;  // slow enough to fit
   }
-  const double many =
-      repeated(group, pair.mine(), settings.seconds, [&] { return pair.burst(kBurst); });
-  const double one = repeated(group, pair.mine(), settings.seconds, [&] { return pair.burst(1); });
-  times.message_s = std::max(0.0, (many - one) / (kBurst - 1));
+  times.sizes.back().stream_s = each(times.sizes.back().bytes, 2, 6);
+  times.message_s = each(kShortest, 1, kBurst);
   return times;
 }
 
@@ -194,6 +220,8 @@ void measure_inside(comm::Group& group, const CalibrateSettings& settings,
   TierCost cost = fit_tier(times.sizes);
   cost.message_s = times.message_s;
   append(result.residuals, residuals_of(times.sizes, cost, "node"));
+  result.exchange_ratio = cost.half_duplex ? 2 : cost.exchange_ratio;
+  cost.exchange_ratio = 1;  // copies share memory, which has a figure of its own
   if (ranks.size() > 2) {
     const std::int64_t bytes = flood_bytes(times.sizes);
     const double seconds = flood(group, ranks, bytes, settings.seconds);
@@ -212,7 +240,6 @@ void measure_inside(comm::Group& group, const CalibrateSettings& settings,
   // known.
   for (std::size_t tier = 0; tier < 3; ++tier) result.machine.tiers[tier] = cost;
   result.machine.tiers[0].total_bytes_per_s = 0;
-  result.exchange_ratio = times.sizes.back().exchange_s / times.sizes.back().one_way_s;
 }
 
 /// The first ranks of two nodes, then the first of every node at once.
@@ -225,13 +252,14 @@ void measure_outside(comm::Group& group, const CalibrateSettings& settings,
   append(result.residuals, residuals_of(times.sizes, cost, "rack"));
   result.machine.tiers[3] = cost;
   result.machine.tiers[4] = {.bytes_per_s = cost.bytes_per_s, .half_duplex = cost.half_duplex};
-  result.exchange_ratio = times.sizes.back().exchange_s / times.sizes.back().one_way_s;
+  result.exchange_ratio = cost.half_duplex ? 2 : cost.exchange_ratio;
   if (map.nodes < 3) return;
   std::vector<int> ranks;
   for (const auto& node : map.ranks_of) ranks.push_back(node.front());
   const std::int64_t bytes = flood_bytes(times.sizes);
   const double sent = static_cast<double>(bytes) * (map.nodes - 1);
-  const double both = cost.half_duplex ? 2 : 1;
+  const double shared = cost.both_bytes_per_s(map.nodes - 1);
+  const double both = cost.half_duplex ? 2 : shared > 0 ? 2 * cost.bytes_per_s / shared : 1;
   result.residuals.push_back({"rack, all to all of " + std::to_string(bytes) + " bytes",
                               flood(group, ranks, bytes, settings.seconds),
                               cost.latency_of(bytes) + both * sent / cost.bandwidth_of(bytes),
