@@ -25,7 +25,8 @@ struct CrossLine {
   std::int64_t results = 0;                     ///< that the reader returns
   const std::int32_t* stage_results = nullptr;  ///< [stages]; null for a source of this node
   std::byte* slots = nullptr;                   ///< where they are written; null for another node
-  std::int64_t more = 0;
+  std::int32_t more = 0;
+  std::uint32_t edition = 0;  ///< of the source: Exchange::edition
 };
 
 /// Flags that only rise; each belongs to the rank whose segment it is in.

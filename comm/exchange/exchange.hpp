@@ -87,6 +87,10 @@ class Exchange {
   /// rank r at the returned [r] + j * row_bytes. Valid until the next dispatch.
   [[nodiscard]] virtual std::span<const std::byte* const> collect() = 0;
 
+  /// From the next round on frames carry this number, and those with another are refused: of
+  /// whatever the notes go by, which all ranks change between the same two rounds. 0 at first.
+  virtual void edition(std::uint32_t /*number*/) {}
+
   /// Whether every address that this exchange gives is good in all ranks of the node, so that any
   /// of them may read the rows and write the results of another.
   [[nodiscard]] virtual bool shares_addresses() const { return false; }

@@ -86,7 +86,8 @@ void NodeExchange::lay_out(const Offer& offer) {
                  .rows = static_cast<std::int32_t>(num),
                  .row_bytes = bytes_of_a_row,
                  .results = static_cast<std::int32_t>(results_from(r)),
-                 .result_bytes = static_cast<std::int32_t>(result_bytes)});
+                 .result_bytes = static_cast<std::int32_t>(result_bytes),
+                 .edition = edition_number()});
     traffic_.wire_bytes += std::int64_t{sizeof(BoardLine)} + note_bytes +
                            num * (offer.row_bytes + std::int64_t{sizeof(std::int32_t)});
   }
@@ -117,6 +118,7 @@ void NodeExchange::take_line(const Offer& offer, int from) {
                         std::to_string(line->row_bytes) + " bytes, want " +
                         std::to_string(offer.row_bytes));
   }
+  require_edition(from, line->edition);
   arrival.header.rows = line->rows;
   arrival.header.results = line->results;
   arrival.note = {board_.at(from, line->note), static_cast<std::size_t>(line->note_bytes)};

@@ -24,6 +24,7 @@ struct alignas(64) BoardLine {
   std::int32_t row_bytes = 0;
   std::int32_t results = 0;  ///< result rows that the reader will write
   std::int32_t result_bytes = 0;
+  std::uint32_t edition = 0;  ///< of the teller: Exchange::edition
 };
 static_assert(sizeof(BoardLine) == 64);
 

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "comm/base/error.hpp"
 #include "comm/group/collective.hpp"
 
 namespace switchyard::comm {
@@ -46,6 +47,7 @@ FrameHeader RoundExchange::result_header(FrameKind kind, std::int64_t rows, int 
   header.sequence = sequence_;
   header.rows = rows;
   header.row_bytes = static_cast<std::int32_t>(result_bytes_);
+  header.edition = edition_;
   return header;
 }
 
@@ -58,7 +60,14 @@ ExpectedFrame RoundExchange::expect(FrameKind kind, int from, std::int64_t rows)
           .to = rank(),
           .sequence = sequence_,
           .row_bytes = rows_kind ? row_bytes_ : result_bytes_,
-          .rows = rows};
+          .rows = rows,
+          .edition = edition_};
+}
+
+void RoundExchange::require_edition(int from, std::uint32_t edition) const {
+  if (edition == edition_) return;
+  throw ProtocolError("rows from rank " + std::to_string(from) + ": edition is " +
+                      std::to_string(edition) + ", want " + std::to_string(edition_));
 }
 
 const Delivery& RoundExchange::dispatch(const Offer& offer) {

@@ -40,6 +40,7 @@ class RoundExchange : public Exchange {
   [[nodiscard]] std::span<const std::byte* const> collect() final;
   [[nodiscard]] std::string_view name() const final { return name_; }
   [[nodiscard]] Traffic traffic() const final;
+  void edition(std::uint32_t number) final { edition_ = number; }
 
   /// Which exchange of its group this is; in every header.
   [[nodiscard]] static std::uint32_t epoch(Channel channel) {
@@ -78,6 +79,11 @@ class RoundExchange : public Exchange {
   /// Between dispatch and the end of collect, and for good after a failure.
   [[nodiscard]] bool in_a_round() const { return turn_ != Turn::kDispatch; }
 
+  [[nodiscard]] std::uint32_t edition_number() const { return edition_; }
+  /// For lines in shared memory, which have no header.
+  /// @throws ProtocolError  "rows from rank 2: edition is 1, want 2"
+  void require_edition(int from, std::uint32_t edition) const;
+
   /// The number of this round, from 1.
   [[nodiscard]] std::uint64_t round() const { return sequence_; }
   [[nodiscard]] std::int64_t result_bytes() const { return result_bytes_; }
@@ -110,6 +116,7 @@ class RoundExchange : public Exchange {
   int size_;
   std::string_view name_;
   std::uint32_t epoch_;
+  std::uint32_t edition_ = 0;
   Turn turn_ = Turn::kDispatch;
   std::uint64_t sequence_ = 0;
   std::int64_t row_bytes_ = 0;     ///< of the rows of this round

@@ -128,7 +128,8 @@ void TwoLevelExchange::lay_out_own(const Offer& offer) {
         .note_bytes = static_cast<std::int64_t>(note.size()),
         .results = results_from(mate),
         .slots = board_.take(results_from(mate) * result_bytes_offered_),
-        .more = offer.more ? 1 : 0};
+        .more = offer.more ? 1 : 0,
+        .edition = edition_number()};
     if (mate == rank()) continue;
     traffic_.wire_bytes += static_cast<std::int64_t>(sizeof(CrossLine)) +
                            count * (offer.row_bytes + std::int64_t{sizeof(std::int32_t)}) +
@@ -231,6 +232,7 @@ void TwoLevelExchange::fill_arrival(int from) {
                         std::to_string(line.row_bytes) + " bytes, want " +
                         std::to_string(row_bytes_));
   }
+  require_edition(from, line.edition);
   FrameHeader header;
   header.kind = FrameKind::kForward;
   header.from = from;
@@ -291,7 +293,8 @@ void TwoLevelExchange::take_in(Incoming& in) {
         .note_bytes = share.note_bytes,
         .results = share.results,
         .stage_results = share.stage_results,
-        .more = (in.header.flags & kMoreFlag) != 0 ? 1 : 0};
+        .more = (in.header.flags & kMoreFlag) != 0 ? 1 : 0,
+        .edition = in.header.edition};
   }
   const std::int64_t wire_row_bytes = wire_row(row_bytes_);
   for (std::size_t s = 0; s < cuts_.size(); ++s) {

@@ -53,6 +53,7 @@ FrameHeader read_header(std::span<const std::byte> bytes, const ExpectedFrame& e
   require_equal(expected, "from", header.from, expected.from);
   require_equal(expected, "to", header.to, expected.to);
   require_equal(expected, "unknown flags", header.flags & ~kMoreFlag, 0U);
+  require_equal(expected, "edition", header.edition, expected.edition);
   require_equal(expected, "sequence", header.sequence, expected.sequence);
   require_equal(expected, "row_bytes", header.row_bytes, expected.row_bytes);
   if (expected.rows >= 0) require_equal(expected, "rows", header.rows, expected.rows);
@@ -60,7 +61,6 @@ FrameHeader read_header(std::span<const std::byte> bytes, const ExpectedFrame& e
   require_count(expected, "results", header.results);
   if (!says_results(header.kind)) require_equal(expected, "results", header.results, 0);
   require_count(expected, "note_bytes", header.note_bytes);
-  require_equal(expected, "reserved", header.reserved, 0);
   return header;
 }
 

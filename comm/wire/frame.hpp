@@ -40,7 +40,7 @@ struct FrameHeader {
   std::int32_t row_bytes = 0;
   std::int32_t results = 0;
   std::int64_t note_bytes = 0;
-  std::uint32_t reserved = 0;
+  std::uint32_t edition = 0;
   std::uint32_t crc = 0;
 };
 inline constexpr std::int64_t kFrameHeaderBytes = 64;
@@ -53,7 +53,7 @@ static_assert(offsetof(FrameHeader, version) == 4 && offsetof(FrameHeader, kind)
               offsetof(FrameHeader, to) == 16 && offsetof(FrameHeader, flags) == 20 &&
               offsetof(FrameHeader, sequence) == 24 && offsetof(FrameHeader, rows) == 32 &&
               offsetof(FrameHeader, row_bytes) == 40 && offsetof(FrameHeader, results) == 44 &&
-              offsetof(FrameHeader, note_bytes) == 48 && offsetof(FrameHeader, reserved) == 56 &&
+              offsetof(FrameHeader, note_bytes) == 48 && offsetof(FrameHeader, edition) == 56 &&
               offsetof(FrameHeader, crc) == 60);
 
 /// The header's 64 bytes with their checksum, to `bytes`.
@@ -68,6 +68,7 @@ struct ExpectedFrame {
   std::uint64_t sequence = 0;
   std::int64_t row_bytes = 0;
   std::int64_t rows = -1;  ///< -1: the sender's to say
+  std::uint32_t edition = 0;
 };
 
 /// The header in `bytes`, checked before anything is allocated for what follows it.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -40,6 +41,57 @@ std::string bytes(double count) {
     unit = next;
   }
   return fixed(count, count < 10 ? 3 : count < 100 ? 2 : 1) + " " + unit;
+}
+
+using PrintRow = std::function<void(std::string, const std::string&)>;
+
+void print_rebalance(const runtime::RebalanceReport& report, const PrintRow& row) {
+  const auto changes = static_cast<double>(std::max<std::int64_t>(report.moved, 1));
+  row("rebalancing", report.policy + ", " + std::to_string(report.slots) +
+                         " slots a rank: " + std::to_string(report.moved) +
+                         " plans moved experts, " + std::to_string(report.refused) + " refused, " +
+                         std::to_string(report.kept) + " the same; placement epoch " +
+                         std::to_string(report.epoch));
+  row("migration", std::to_string(report.copies) + " copies, " + bytes(report.bytes) +
+                       "; steps stood still for " + fixed(report.stall_s * 1e3 / changes, 3) +
+                       " ms a plan (longest " + fixed(report.longest_stall_s * 1e3, 3) +
+                       ", the switch itself " + fixed(report.longest_switch_s * 1e3, 3) + ")");
+  row("balance", "busiest rank " + fixed(report.busiest_rows_before, 0) +
+                     " rows a step, balancedness " + fixed(report.balancedness_before, 3) +
+                     " before; " + fixed(report.busiest_rows_after, 0) + ", " +
+                     fixed(report.balancedness_after, 3) + " in the last steps");
+}
+
+nlohmann::ordered_json rebalance_json(const runtime::RebalanceReport& report) {
+  nlohmann::ordered_json json{{"policy", report.policy},
+                              {"slots", report.slots},
+                              {"looks", report.looks},
+                              {"rebalances", report.moved},
+                              {"refused", report.refused},
+                              {"unchanged", report.kept},
+                              {"placement_epoch", report.epoch},
+                              {"copies_moved", report.copies},
+                              {"migration_bytes", report.bytes},
+                              {"stall_ms", report.stall_s * 1e3},
+                              {"longest_stall_ms", report.longest_stall_s * 1e3},
+                              {"longest_switch_ms", report.longest_switch_s * 1e3},
+                              {"plan_ms", report.plan_s * 1e3},
+                              {"balancedness_before", report.balancedness_before},
+                              {"balancedness_after", report.balancedness_after},
+                              {"busiest_rows_before", report.busiest_rows_before},
+                              {"busiest_rows_after", report.busiest_rows_after}};
+  json["plans"] = nlohmann::ordered_json::array();
+  for (const auto& event : report.events) {
+    nlohmann::ordered_json plan{{"step", event.step},
+                                {"moved", event.moved},
+                                {"verdict", event.words},
+                                {"copies", event.copies},
+                                {"balancedness_of_window", event.balancedness_then},
+                                {"balancedness_of_plan", event.balancedness_plan}};
+    if (event.switched >= 0) plan["switched_at_step"] = event.switched;
+    json["plans"].push_back(std::move(plan));
+  }
+  return json;
 }
 }  // namespace
 
@@ -110,6 +162,7 @@ void print_run(const runtime::RunResult& result, std::ostream& out) {
                       fixed(saving.longest_stall_s * 1e3, 3) + "), the last took " +
                       fixed(saving.last_s, 3) + " s");
   }
+  if (result.rebalance) print_rebalance(*result.rebalance, row);
   row("output digest",
       result.output_digest +
           (result.math_name == "float32" ? "" : "  (math " + result.math_name + ")") +
@@ -197,6 +250,7 @@ nlohmann::ordered_json run_json(const runtime::RunResult& result) {
                       {"longest_save_stall_ms", saving.longest_stall_s * 1e3},
                       {"last_save_s", saving.last_s}};
   }
+  if (result.rebalance) json["rebalancing"] = rebalance_json(*result.rebalance);
   json["output_digest"] = result.output_digest;
   json["depends_on_rank_count"] = result.invariance;
   return json;

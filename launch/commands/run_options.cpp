@@ -12,6 +12,7 @@
 #include "launch/commands/serve.hpp"
 #include "launch/trace_output.hpp"
 #include "launch/version.hpp"
+#include "runtime/placement/policies/policy.hpp"
 #include "runtime/words.hpp"
 
 namespace switchyard::launch {
@@ -87,6 +88,62 @@ void require_save_to(const runtime::SaveSettings& save) {
                                                            : "";
   if (!save.to.empty() || alone.empty()) return;
   throw std::invalid_argument(alone + ": got it without --save-to, want both");
+}
+
+std::vector<Option> rebalance_options() {
+  const runtime::RebalanceSettings defaults;
+  std::vector<std::string> policies{"off"};
+  for (const auto& policy : runtime::policies()) policies.emplace_back(policy.name);
+  return {
+      choice_option("rebalance", policies,
+                    "experts move while the run goes on: who plans where to; changes no bit",
+                    "off"),
+      integer_option("rebalance-window", "STEPS", "whose load a plan is made from", defaults.window,
+                     {.least = 1, .most = 1'000'000}),
+      integer_option("rebalance-every", "STEPS", "from one plan to the next", defaults.every,
+                     {.least = 1}),
+      integer_option("rebalance-slots", "COUNT",
+                     "copies of experts that a rank has memory for, a layer; 0: as many as the "
+                     "fullest has at first",
+                     defaults.slots, {.least = 0, .most = 1'000'000}),
+      integer_option("rebalance-pays-within", "STEPS",
+                     "in which a plan must earn back what moving costs", defaults.pays_within,
+                     {.least = 0}),
+      choice_option("rebalance-copy", {"async", "sync"},
+                    "experts cross in pieces beside the steps, or steps wait", "async"),
+      real_option("rebalance-bandwidth", "GB/S",
+                  "of a rank, for what moving costs, until the first migration was measured",
+                  defaults.bandwidth / 1e9),
+  };
+}
+
+runtime::RebalanceSettings rebalance_settings(const Options& options) {
+  const runtime::RebalanceSettings defaults;
+  runtime::RebalanceSettings settings;
+  if (options.text("rebalance") != "off") settings.policy = options.text("rebalance");
+  settings.window = options.integer("rebalance-window");
+  settings.every = options.integer("rebalance-every");
+  settings.slots = options.integer("rebalance-slots");
+  settings.pays_within = options.integer("rebalance-pays-within");
+  settings.beside = options.text("rebalance-copy") == "async";
+  settings.bandwidth = options.real("rebalance-bandwidth") * 1e9;
+  if (!(settings.bandwidth > 0)) {
+    throw std::invalid_argument("--rebalance-bandwidth: got " +
+                                std::to_string(options.real("rebalance-bandwidth")) +
+                                ", want more than 0");
+  }
+  const std::string alone = settings.window != defaults.window ? "--rebalance-window"
+                            : settings.every != defaults.every ? "--rebalance-every"
+                            : settings.slots != defaults.slots ? "--rebalance-slots"
+                            : settings.pays_within != defaults.pays_within
+                                ? "--rebalance-pays-within"
+                            : settings.beside != defaults.beside       ? "--rebalance-copy"
+                            : settings.bandwidth != defaults.bandwidth ? "--rebalance-bandwidth"
+                                                                       : "";
+  if (!settings.on() && !alone.empty()) {
+    throw std::invalid_argument(alone + ": got it without --rebalance, want both");
+  }
+  return settings;
 }
 
 /// Two results in one file would be neither.
@@ -229,6 +286,7 @@ std::vector<Option> run_options() {
   append(options, math_options());
   append(options, pack_options());
   append(options, state_options());
+  append(options, rebalance_options());
   append(options, capacity_options());
   options.push_back(
       output_option("output", "FILE", "rows of the last layer and step, float32 little-endian"));
@@ -282,6 +340,7 @@ runtime::RunSettings run_settings(const Options& options) {
   settings.save.fresh = options.flag("fresh");
   settings.save.program = version();
   require_save_to(settings.save);
+  settings.rebalance = rebalance_settings(options);
   settings.trace_events = trace_events(options);
   settings.record = record_settings(options);
   require_other_files(options, {"output", "json", "trace", "record-trace"});

@@ -35,6 +35,11 @@ void require_simulated(const runtime::RunSettings& run, const Options& options) 
     throw std::invalid_argument(std::string("--") + flag +
                                 ": got it in a simulation, which has no such thing");
   }
+  if (run.rebalance.on()) {
+    throw std::invalid_argument("--rebalance: got " + run.rebalance.policy +
+                                " in a simulation, whose experts stay, want off; place compare "
+                                "tells what a policy gains");
+  }
   if (run.layer.threads > 1) {
     throw std::invalid_argument("--threads-per-rank: got " + std::to_string(run.layer.threads) +
                                 ", want 1 in a simulation: the machine says how fast a rank is");

@@ -92,7 +92,9 @@ struct CheckpointInfo {
   std::uint64_t seed = 0;
   std::map<std::string, std::uint64_t> counters;  ///< how far each random generator has come
   std::uint64_t placement_epoch = 0;
-  std::vector<std::vector<std::int32_t>> experts_of;        ///< by rank of the writer; may be empty
+  std::vector<std::vector<std::int32_t>> experts_of;  ///< by rank of the writer; may be empty
+  /// The same of layers, by number, where experts live otherwise than in experts_of.
+  std::map<std::int64_t, std::vector<std::vector<std::int32_t>>> experts_in;
   std::map<std::int64_t, std::vector<std::uint64_t>> load;  ///< layer -> rows, by logical expert
   std::map<std::string, std::string> labels;                ///< whatever else, as text
 };

@@ -175,10 +175,14 @@ void check_manifest(const Manifest& manifest, const std::string& where) {
   for (std::size_t t = 0; t < parts.size(); ++t) {
     check_cover(manifest.tensors[t], parts[t], where);
   }
-  for (const auto& experts : info.experts_of) {
-    if (std::ranges::any_of(experts, [](std::int32_t e) { return e < 0; })) {
-      throw DamagedCheckpoint(where + ": placement has an expert below 0");
+  const auto require_experts = [&](const std::vector<std::vector<std::int32_t>>& lists) {
+    for (const auto& experts : lists) {
+      if (std::ranges::any_of(experts, [](std::int32_t e) { return e < 0; })) {
+        throw DamagedCheckpoint(where + ": placement has an expert below 0");
+      }
     }
-  }
+  };
+  require_experts(info.experts_of);
+  for (const auto& [layer, lists] : info.experts_in) require_experts(lists);
 }
 }  // namespace switchyard::runtime

@@ -53,6 +53,12 @@ CheckpointInfo info_of(const proto::Manifest& message, const std::string& where)
   for (const auto& rank : message.placement().rank()) {
     info.experts_of.emplace_back(rank.expert().begin(), rank.expert().end());
   }
+  for (const auto& layer : message.placement().layer()) {
+    auto& lists = info.experts_in[layer.number()];
+    for (const auto& rank : layer.rank()) {
+      lists.emplace_back(rank.expert().begin(), rank.expert().end());
+    }
+  }
   for (const auto& layer : message.load()) {
     info.load[layer.layer()].assign(layer.rows().begin(), layer.rows().end());
   }
@@ -81,13 +87,24 @@ void set_info(const CheckpointInfo& info, proto::Manifest& message) {
       counter.set_value(value);
     }
   }
-  message.mutable_placement()->set_version(1);
+  message.mutable_placement()->set_version(info.experts_in.empty() ? 1 : 2);
   message.mutable_placement()->set_epoch(info.placement_epoch);
   if (had.experts_of != info.experts_of) {
     message.mutable_placement()->clear_rank();
     for (const auto& experts : info.experts_of) {
       auto& rank = *message.mutable_placement()->add_rank();
       for (const std::int32_t expert : experts) rank.add_expert(expert);
+    }
+  }
+  if (had.experts_in != info.experts_in) {
+    message.mutable_placement()->clear_layer();
+    for (const auto& [number, lists] : info.experts_in) {
+      auto& layer = *message.mutable_placement()->add_layer();
+      layer.set_number(number);
+      for (const auto& experts : lists) {
+        auto& rank = *layer.add_rank();
+        for (const std::int32_t expert : experts) rank.add_expert(expert);
+      }
     }
   }
   if (had.load != info.load) {

@@ -137,20 +137,6 @@ MoeLayer::MoeLayer(comm::Group& group, const experts::BlockSpec& spec,
   reset_stats();
 }
 
-void MoeLayer::repack(experts::WeightSource& source,
-                      const std::function<NetworkOutputs(std::int64_t id)>& changed) {
-  weights_.router = experts::Router(spec_.router, source.router(), options_.isa);
-  if (spec_.shared) {
-    weights_.always_on.repack_shared(source.shared(), changed(experts::kSharedId));
-  }
-  const auto own = weights_.shard.local().logical();
-  weights_.shard.outdate_rooms();
-  engine_->ffn.workers().run(weights_.shard.size(), [&](std::int64_t number, int) {
-    const std::int32_t logical = own[static_cast<std::size_t>(number)];
-    weights_.shard.repack(number, source.expert(logical), changed(logical));
-  });
-}
-
 experts::Matrix MoeLayer::forward(experts::MatrixView<const float> tokens) {
   require_shape(tokens);
   experts::Matrix out(tokens.rows, tokens.cols);
@@ -170,12 +156,16 @@ experts::Matrix MoeLayer::forward(experts::MatrixView<const float> tokens,
 class MoeLayer::Aside final : public comm::Spare {
  public:
   Aside(MoeLayer& layer, experts::MatrixView<const float> tokens, std::int64_t first_token)
-      : layer_(layer), tokens_(tokens), first_token_(first_token) {}
+      : layer_(layer),
+        tokens_(tokens),
+        first_token_(first_token),
+        outer_(layer.group_.deadline().spare()) {}
 
   [[nodiscard]] bool left() const override {
-    return layer_.always_on_left(tokens_) || layer_.engine_->ahead.left();
+    return own_left() || (outer_ != nullptr && outer_->left());
   }
   void work() override {
+    if (!own_left()) return outer_->work();
     PhaseTimes& times = layer_.stats_.phases;
     const Phase outer = layer_.phase_;
     const comm::Position position = layer_.group_.deadline().position();
@@ -195,9 +185,14 @@ class MoeLayer::Aside final : public comm::Spare {
   }
 
  private:
+  [[nodiscard]] bool own_left() const {
+    return layer_.always_on_left(tokens_) || layer_.engine_->ahead.left();
+  }
+
   MoeLayer& layer_;
   experts::MatrixView<const float> tokens_;
   std::int64_t first_token_;
+  comm::Spare* outer_;  ///< of whoever runs the layer; null: nothing
 };
 
 void MoeLayer::forward(experts::MatrixView<const float> tokens, experts::MatrixView<float> out,

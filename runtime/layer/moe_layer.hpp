@@ -114,6 +114,16 @@ class MoeLayer {
   /// they are, and LayerStats counts them. Local; the engine is reopened by its owner.
   /// @param more  experts that the placement gives this rank and that it has not had
   void rehost(const Placement& placement, std::vector<ReadyExpert> more);
+  /// The same between ranks that stay, without a node queue: experts came into room that
+  /// make_room() gave, and every expert has a host.
+  void rehost(const Placement& placement, const std::vector<CameExpert>& came);
+  /// Room for one more expert on this rank, and where one that it has is: Shard.
+  [[nodiscard]] std::byte* make_room() { return weights_.shard.make_room(); }
+  [[nodiscard]] const std::byte* block_of(std::int32_t logical) const {
+    return weights_.shard.block(logical);
+  }
+  [[nodiscard]] std::int64_t block_bytes() const { return weights_.shard.block_bytes(); }
+  [[nodiscard]] experts::DType stored() const { return options_.stored; }
 
   /// Who is told of every chunk from now on; outlives the layer. null: nobody.
   void tell(RoutingSink* sink) { sink_ = sink; }

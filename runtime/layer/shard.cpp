@@ -24,7 +24,9 @@ Shard::Shard(const experts::ExpertSpec& spec, std::shared_ptr<experts::WeightSou
   experts::AlignedBuffer room;
   if (place_.cache) {
     for (const std::int32_t logical : own_.logical()) {
-      experts_[0].push_back(view(map(logical, *source, true, room)));
+      const std::byte* const mapping = map(logical, *source, true, room);
+      experts_[0].push_back(view(mapping));
+      blocks_.push_back(const_cast<std::byte*>(mapping));  // repack() writes to none of a cache
     }
     return;
   }
@@ -41,6 +43,7 @@ Shard::Shard(const experts::ExpertSpec& spec, std::shared_ptr<experts::WeightSou
     const std::int32_t logical = own_.logical()[static_cast<std::size_t>(number)];
     experts::PackedExpert::pack(spec, source->expert(logical), store.stored, block);
     experts_[0].push_back(view(block));
+    blocks_.push_back(block);
   }
   experts_[0].resize(static_cast<std::size_t>(size()));
   if (as_needed_ > 0) source_ = std::move(source);
@@ -80,29 +83,55 @@ void Shard::see_mates(const comm::NodeMap& nodes, const Placement& placement, in
   }
 }
 
+std::byte* Shard::make_room() {
+  if (free_.empty()) {
+    more_.emplace_back(static_cast<std::size_t>(block_bytes_));
+    return more_.back().as<std::byte>();
+  }
+  std::byte* const room = free_.back();
+  free_.pop_back();
+  return room;
+}
+
 void Shard::rehost(const Placement& placement, int rank, std::vector<ReadyExpert> more) {
+  std::vector<CameExpert> came;
+  for (ReadyExpert& one : more) {
+    came.push_back({.logical = one.logical, .block = one.block.as<std::byte>()});
+    more_.push_back(std::move(one.block));
+  }
+  rehost(placement, rank, came);
+}
+
+void Shard::rehost(const Placement& placement, int rank, const std::vector<CameExpert>& more) {
   if (experts_.size() != 1 || as_needed_ > 0) {
     throw std::invalid_argument("shard: rehost with mates or experts packed as needed");
   }
   LocalExperts next(placement, rank);
-  std::vector<experts::PackedExpert> came;
-  for (const std::int32_t logical : next.logical()) {
-    if (own_.number_of(logical) >= 0) continue;
-    const auto found = std::ranges::find(more, logical, &ReadyExpert::logical);
-    if (found == more.end()) {
-      throw std::invalid_argument("shard: expert " + std::to_string(logical) + " is not here");
-    }
-    came.push_back(view(found->block.as<std::byte>()));
-  }
-  for (ReadyExpert& one : more) more_.push_back(std::move(one.block));
   std::vector<experts::PackedExpert> experts;
-  auto next_came = came.begin();
+  std::vector<std::byte*> blocks;
   for (const std::int32_t logical : next.logical()) {
     const std::int64_t had = own_.number_of(logical);
-    experts.push_back(
-        std::move(had >= 0 ? experts_[0][static_cast<std::size_t>(had)] : *next_came++));
+    const auto found = std::ranges::find(more, logical, &CameExpert::logical);
+    if (had < 0 && found == more.end()) {
+      throw std::invalid_argument("shard: expert " + std::to_string(logical) + " is not here");
+    }
+    blocks.push_back(had >= 0 ? blocks_[static_cast<std::size_t>(had)] : found->block);
+    experts.push_back(view(blocks.back()));
   }
+  const auto leaves = [&](std::byte* block) {
+    const bool here = std::ranges::find(blocks, block) != blocks.end();
+    if (!here && !mapped()) free_.push_back(block);
+  };
+  std::ranges::for_each(blocks_, leaves);
+  for (const CameExpert& one : more) {
+    if (own_.number_of(one.logical) >= 0 || next.number_of(one.logical) < 0) leaves(one.block);
+  }
+  // Room that was made later goes first: what came with the layer is one piece.
+  std::erase_if(more_, [&](experts::AlignedBuffer& memory) {
+    return std::erase(free_, memory.as<std::byte>()) > 0;
+  });
   experts_[0] = std::move(experts);
+  blocks_ = std::move(blocks);
   own_ = std::move(next);
 }
 
@@ -124,9 +153,8 @@ void Shard::repack(std::int64_t number, const experts::ExpertTensors& tensors,
                    const NetworkOutputs& changed) {
   if (mapped()) throw std::invalid_argument("layer: experts of a pack cache cannot change");
   if (number >= size() - as_needed_) return;  // packed when a task needs it
-  std::byte* const blocks = place_.memory ? place_.memory->mine() : memory_.as<std::byte>();
   experts::PackedExpert::repack(spec_, tensors, store_.stored, changed.up, changed.down,
-                                blocks + number * block_bytes_);
+                                blocks_[static_cast<std::size_t>(number)]);
 }
 
 std::int64_t Shard::bytes() const {

@@ -46,6 +46,12 @@ struct PackRoom {
   std::int64_t version = 0;  ///< of the shard's weights
 };
 
+/// A packed expert in room that the shard made.
+struct CameExpert {
+  std::int32_t logical = 0;
+  std::byte* block = nullptr;
+};
+
 /// An expert that was packed apart.
 struct ReadyExpert {
   std::int32_t logical = 0;
@@ -68,6 +74,17 @@ class Shard {
   /// `more`. Without mates, and without experts that are packed as needed.
   /// @throws std::invalid_argument  an expert that is neither
   void rehost(const Placement& placement, int rank, std::vector<ReadyExpert> more);
+
+  /// Room for one more packed expert, which stays where it is until an expert that is in it has
+  /// left: of one that has, if there is one.
+  [[nodiscard]] std::byte* make_room();
+  /// The same as rehost() for experts that came into such room. Room of those that leave is free.
+  void rehost(const Placement& placement, int rank, const std::vector<CameExpert>& more);
+  /// Of one of this rank's own; not of one that is mapped or packed as needed.
+  [[nodiscard]] const std::byte* block(std::int32_t logical) const {
+    return blocks_[static_cast<std::size_t>(own_.number_of(logical))];
+  }
+  [[nodiscard]] std::int64_t block_bytes() const { return block_bytes_; }
 
   [[nodiscard]] std::int64_t size() const { return own_.size(); }
   /// Empty if it is packed as needed, which only one's own are.
@@ -108,6 +125,8 @@ class Shard {
   std::shared_ptr<experts::WeightSource> source_;  ///< of what is packed as needed; null: nothing
   experts::AlignedBuffer memory_;                  ///< private blocks
   std::vector<experts::AlignedBuffer> more_;       ///< of experts that came later
+  std::vector<std::byte*> blocks_;                 ///< of each own expert that is ready
+  std::vector<std::byte*> free_;                   ///< blocks whose experts have left
   std::vector<MappedBlock> maps_;
   std::int64_t block_bytes_;
   std::int64_t as_needed_ = 0;

@@ -38,6 +38,22 @@ void require_rows_fit(const RunSettings& settings, const RunJob& job, int rank, 
                               ", whose rows fit into memory");
 }
 
+/// A rank whose experts move fills its slots, and has one layer's copies twice while they come.
+void add_room_to_move(const RunSettings& settings, const RunJob& job, const Placement& placement,
+                      RankMemory& need) {
+  if (!settings.rebalance.on()) return;
+  const std::int64_t per_layer = need.experts / std::max<std::int64_t>(need.expert, 1);
+  std::int64_t fullest = settings.rebalance.slots;
+  for (int rank = 0; rank < placement.ranks(); ++rank) {
+    fullest = std::max(fullest, static_cast<std::int64_t>(placement.experts_of(rank).size()));
+  }
+  const std::int64_t more = std::max<std::int64_t>(settings.layers * fullest - per_layer, 0);
+  need.experts += (more + fullest) * need.expert;
+  if (!settings.stateful) return;
+  const std::int64_t state = experts::elements_of(job.block.expert) * std::int64_t{sizeof(float)};
+  need.rest += (more + 2 * fullest) * state;  // what comes, and what is sent
+}
+
 PackRequest pack_request(const RunSettings& settings, const RunJob& job, int rank, int ranks) {
   PackRequest request;
   request.mode = settings.pack;
@@ -60,6 +76,7 @@ PackRequest pack_request(const RunSettings& settings, const RunJob& job, int ran
       need.rest += layer.rest;
     }
     need.rest += state_memory(settings, job.block, now ? *job.placement : other, now ? rank : 0);
+    add_room_to_move(settings, job, now ? *job.placement : other, need);
     need.rest +=
         static_cast<std::int64_t>(std::min(row_bytes(job, now ? rank : 0, of_ranks), 1e18));
     return need;

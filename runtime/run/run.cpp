@@ -9,6 +9,7 @@
 
 #include "comm/group/collective.hpp"
 #include "experts/index.hpp"
+#include "runtime/rebalance/rebalancer.hpp"
 #include "runtime/run/figures.hpp"
 #include "runtime/run/job.hpp"
 #include "runtime/run/recording.hpp"
@@ -52,6 +53,15 @@ std::unique_ptr<RunState> take_state(const RunSettings& settings, RunJob& job,
   }
   return state;
 }
+
+/// Where the experts of a run are that went on from a saved step.
+void take_placements(const RunState& state, RunJob& job) {
+  job.of_layers.clear();
+  for (std::size_t i = 0; i < state.layers().size(); ++i) {
+    job.of_layers.push_back(state.placement(i));
+  }
+  job.placement = job.of_layers.front();
+}
 }  // namespace
 
 RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& hooks) {
@@ -70,12 +80,21 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
   if (state && !settings.save.to.empty()) {
     saving = std::make_unique<Saving>(group, settings, job, *state, hooks.warn, hooks.fails);
     first = saving->resume();
+    if (first > 0) take_placements(*state, job);
   }
   if (state && first == 0) together(group, [&] { state->begin(); });
   if (saving) together(group, [&] { saving->make_room(); });
   Coordinator coordinator = load_layers(group, job, numbers);
   const double load_s = seconds_since(loading);
   if (recording) listen(*recording, coordinator);
+  std::unique_ptr<Rebalancer> rebalancer;
+  if (settings.rebalance.on()) {
+    rebalancer = std::make_unique<Rebalancer>(
+        group, settings.rebalance,
+        MovingLayers{
+            .layers = &coordinator, .state = state.get(), .threads = settings.layer.threads},
+        saving ? saving->placement_epoch() : 0, hooks.warn);
+  }
 
   RunResult result = describe_run(job, settings, coordinator, group.size());
   result.first_step = first;
@@ -92,11 +111,13 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
   double seconds = 0;
   double state_s = 0;
   StepNote note;
+  std::vector<std::byte> words;
   const std::int64_t warmup = first > 0 ? 0 : settings.warmup;
   for (std::int64_t i = first - warmup;; ++i) {
     const bool over = i == settings.steps;
     if (hooks.progress) hooks.progress(i + warmup, settings.steps + warmup);
     if (i == first) coordinator.reset_stats();
+    if (i == first && rebalancer) rebalancer->begin_counting();
     if (i == first) recorder.start();
     if (over && !state) break;
     const std::int64_t step = std::max(i, first);
@@ -105,16 +126,23 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
     tokens.reshape(share.count, job.block.router.hidden);
     note.stop = hooks.stop && hooks.stop() ? 1 : 0;
     note.saving = saving && saving->go_on() ? 1 : 0;
-    const StepNote all = sum_of(together(group, std::as_bytes(std::span(&note, 1)), [&] {
+    const auto own = std::as_bytes(std::span(&note, 1));
+    words.assign(own.begin(), own.end());
+    if (rebalancer) rebalancer->say(words);
+    const auto notes = together(group, words, [&] {
       if (!over) job.source->read(step, all_tokens, share.first, tokens.view());
-    }));
+    });
+    const StepNote all = sum_of(notes);
     if (state && i > first) {
       const auto start = std::chrono::steady_clock::now();
-      state->change({.seed = settings.seed, .step = i - 1, .digest = all.digest}, coordinator);
+      const StepKey key{.seed = settings.seed, .step = i - 1, .digest = all.digest};
+      state->change(key, coordinator);
       state_s += seconds_since(start);
+      if (rebalancer) rebalancer->changed(key);
     }
     if (over) break;
     if (all.stop != 0) {
+      if (rebalancer) rebalancer->finish();
       if (saving) {
         saving->leave(step, coordinator, "");
         result.saving = saving->report();
@@ -124,9 +152,17 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
       return result;
     }
     const auto start = std::chrono::steady_clock::now();
+    if (rebalancer && rebalancer->turn(notes, sizeof note, i) && saving) {
+      saving->moved(rebalancer->epoch(), rebalancer->placements());
+    }
     if (saving && i > first) saving->between(i, coordinator, all.saving != 0);
-    output =
-        coordinator.step(step, share.first, tokens.view(), given_routing(settings, job, share));
+    {
+      const comm::WhileWaiting meanwhile(group.deadline(),
+                                         rebalancer ? rebalancer->spare() : nullptr);
+      output =
+          coordinator.step(step, share.first, tokens.view(), given_routing(settings, job, share));
+    }
+    if (rebalancer) rebalancer->count();
     if (state) note.digest = step_digest(share.first, output.view());
     const double step_s = seconds_since(start);
     if (i >= first) seconds += step_s;
@@ -135,6 +171,10 @@ RunResult run(comm::Group& group, const RunSettings& settings, const RunHooks& h
     if (recording) record_step(*recording, share, step, i >= first);
   }
   seconds += state_s;
+  if (rebalancer) {
+    rebalancer->finish();
+    result.rebalance = rebalancer->report();
+  }
   result.trace = recorder.finish(hooks.trace);
   sum_up(group, coordinator, seconds, load_s, result);
   result.packing =

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "comm/group/group.hpp"
+#include "runtime/rebalance/settings.hpp"
 #include "runtime/report/trace_file.hpp"
 #include "runtime/run/settings.hpp"
 
@@ -87,10 +88,11 @@ struct RunResult {
   std::int64_t non_finite = 0;   ///< values of the output that are NaN or infinite
   std::string output_digest;
   bool stateful = false;
-  std::string state_digest;          ///< of a stateful run
-  double state_ms = 0;               ///< that changing weights took a step, slowest rank
-  std::optional<SaveReport> saving;  ///< of a run that saves itself
-  bool stopped = false;              ///< asked to leave before its last step; figures are of none
+  std::string state_digest;                  ///< of a stateful run
+  double state_ms = 0;                       ///< that changing weights took a step, slowest rank
+  std::optional<SaveReport> saving;          ///< of a run that saves itself
+  std::optional<RebalanceReport> rebalance;  ///< of one whose experts may move
+  bool stopped = false;  ///< asked to leave before its last step; figures are of none
   PackReport packing;
   std::int64_t recorded_bytes = 0;  ///< of the routing's trace, on rank 0
   TraceSummary trace;               ///< of the counted steps, if they were recorded

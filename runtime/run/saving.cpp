@@ -46,6 +46,15 @@ std::string words_of(std::span<const std::int64_t> numbers) {
   return words;
 }
 
+std::vector<std::vector<std::int32_t>> lists_of(const Placement& placement) {
+  std::vector<std::vector<std::int32_t>> lists;
+  for (int rank = 0; rank < placement.ranks(); ++rank) {
+    const auto experts = placement.experts_of(rank);
+    lists.emplace_back(experts.begin(), experts.end());
+  }
+  return lists;
+}
+
 std::string capacity_of(const RunSettings& settings, const experts::RouterSpec& router) {
   const auto& capacity = router.capacity;
   return experts::describe(router) + ", factor " + std::to_string(capacity.factor) + ", least " +
@@ -62,10 +71,7 @@ CheckpointInfo describe_run_to_save(const RunSettings& settings, const RunJob& j
   info.model_name = job.model->name();
   info.model_text = job.model->text();
   info.seed = settings.seed;
-  for (int rank = 0; rank < job.placement->ranks(); ++rank) {
-    const auto experts = job.placement->experts_of(rank);
-    info.experts_of.emplace_back(experts.begin(), experts.end());
-  }
+  info.experts_of = lists_of(*job.placement);
   std::vector<std::int64_t> numbers;
   for (const auto& layer : state.layers()) numbers.push_back(layer->layer());
   info.labels["layers"] = words_of(numbers);
@@ -171,6 +177,7 @@ std::int64_t Saving::resume() {
                                       ", want more than " + std::to_string(step) +
                                       ", the step that is saved in " + settings_.save.to);
         }
+        if (settings_.rebalance.on()) take_placement(stored.info());
         read_state(stored, state_);
       });
   if (!loaded) return 0;
@@ -179,9 +186,34 @@ std::int64_t Saving::resume() {
   saved_step_ = info.step;
   load_before_ = info.load;
   info_.run_id = info.run_id;
-  info_.placement_epoch = info.placement_epoch + (info.experts_of == info_.experts_of ? 0 : 1);
+  info_.placement_epoch =
+      info.placement_epoch +
+      (info.experts_of == info_.experts_of && info.experts_in == info_.experts_in ? 0 : 1);
   if (info.step == settings_.steps) output_digest_ = info.labels.at(kOutputDigest);
   return info.step;
+}
+
+/// Goes on with the placement of the saved step, if it is one of as many ranks.
+void Saving::take_placement(const CheckpointInfo& saved) {
+  if (std::ssize(saved.experts_of) != group_.size()) return;
+  const std::int64_t experts = state_.placement().experts();
+  for (std::size_t i = 0; i < state_.layers().size(); ++i) {
+    const auto own = saved.experts_in.find(state_.layers()[i]->layer());
+    state_.rehost(i, Placement::from_lists(
+                         own == saved.experts_in.end() ? saved.experts_of : own->second, experts));
+  }
+  info_.experts_of = saved.experts_of;
+  info_.experts_in = saved.experts_in;
+}
+
+void Saving::moved(std::uint64_t epoch, const std::vector<Placement>& placements) {
+  info_.placement_epoch = epoch;
+  info_.experts_of = lists_of(placements.front());
+  info_.experts_in.clear();
+  for (std::size_t i = 1; i < placements.size(); ++i) {
+    if (placements[i] == placements.front()) continue;
+    info_.experts_in[state_.layers()[i]->layer()] = lists_of(placements[i]);
+  }
 }
 
 void Saving::make_room() {

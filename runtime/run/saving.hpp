@@ -51,6 +51,11 @@ class Saving {
   /// Of the last step, if the step that was resumed is the last and had been saved as such.
   [[nodiscard]] const std::string& output_digest() const { return output_digest_; }
 
+  /// Of the placement that is saved.
+  [[nodiscard]] std::uint64_t placement_epoch() const { return info_.placement_epoch; }
+  /// The experts of the state live elsewhere from now on. @param placements  [layers]
+  void moved(std::uint64_t epoch, const std::vector<Placement>& placements);
+
   /// Has the memory of the copies ready, so that no step waits for it.
   void make_room();
   /// Goes on with what is under way, without waiting. @return  whether it still is, on this rank
@@ -69,6 +74,7 @@ class Saving {
  private:
   std::optional<SaveResult> begin(std::int64_t done, const Coordinator& layers, bool wait);
   void count(const std::optional<SaveResult>& result);
+  void take_placement(const CheckpointInfo& saved);
   [[nodiscard]] std::map<std::int64_t, std::vector<std::uint64_t>> load_of(
       const Coordinator& layers);
 

@@ -6,6 +6,7 @@
 
 #include "experts/router/router.hpp"
 #include "runtime/model/checkpoint.hpp"
+#include "runtime/placement/policies/policy.hpp"
 #include "runtime/state/layer_state.hpp"
 #include "runtime/words.hpp"
 
@@ -90,6 +91,17 @@ void validate(const RunSettings& settings, const Model& model) {
   if (settings.stateful && settings.layer.pack_cache) {
     throw std::invalid_argument(
         "--pack-cache: got it with --stateful, want one of them: packed experts would change");
+  }
+  if (settings.rebalance.on()) {
+    const std::string got =
+        "--rebalance: got " + std::string(policy_from(settings.rebalance.policy).name);
+    if (settings.layer.pack_cache) {
+      throw std::invalid_argument(got + " with --pack-cache, want one of them: files do not move");
+    }
+    if (settings.layer.presum) {
+      throw std::invalid_argument(
+          got + " with --combine presum, whose results depend on the placement, want exact");
+    }
   }
   const experts::RouterSpec router = block_of(settings, model).router;
   experts::validate(router);

@@ -9,6 +9,7 @@
 #include "experts/router/spec.hpp"
 #include "runtime/layer/moe_layer.hpp"
 #include "runtime/model/model.hpp"
+#include "runtime/rebalance/settings.hpp"
 #include "runtime/trace/trace.hpp"
 
 namespace switchyard::runtime {
@@ -50,6 +51,7 @@ struct RunSettings {
   bool stateful = false;  ///< weights change after each step (state/rule.hpp)
   SaveSettings save;      ///< stateful only
   RecordSettings record;
+  RebalanceSettings rebalance;
 };
 
 /// Zipf's exponent, 0 for uniform, negative for the model's own router.

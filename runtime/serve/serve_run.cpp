@@ -27,6 +27,10 @@ void require_stateless(const RunSettings& settings) {
   if (settings.stateful) {
     throw std::invalid_argument("--stateful: got it with --serve, want one of them");
   }
+  if (settings.rebalance.on()) {
+    throw std::invalid_argument("--rebalance: got " + settings.rebalance.policy +
+                                " with --serve, want one of them");
+  }
   if (Placement::layered(settings.placement)) {
     throw std::invalid_argument(
         "--placement: got layers with placements of their own with --serve, want one for all");

@@ -106,6 +106,53 @@ void widen(const experts::ExpertTensors& from, const StateTensor& to) {
       return widen(from.down_bias, to);
   }
 }
+
+/// Gives the tensors of the first one's network their places in a block.
+/// @param block  null: counts only
+/// @return       bytes that the block has
+std::size_t lay_out(std::span<StateTensor> tensors, std::byte* block) {
+  std::size_t at = 0;
+  for (StateTensor& tensor : tensors) {
+    if (tensor.id != tensors.front().id) break;
+    if (block != nullptr) tensor.values = reinterpret_cast<float*>(block + at);
+    const auto bytes = static_cast<std::size_t>(tensor.out * tensor.in) * sizeof(float);
+    at += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  return at;
+}
+
+/// What an expert is packed from.
+experts::ExpertTensors as_network(const std::vector<StateTensor>& tensors) {
+  experts::ExpertTensors network;
+  for (const StateTensor& tensor : tensors) {
+    const experts::WeightView view{
+        .data = tensor.values, .out = tensor.out, .in = tensor.in, .out_stride = tensor.in};
+    const auto bias = [&] { return std::vector<float>(tensor.values, tensor.values + tensor.out); };
+    switch (tensor.stream) {
+      case Stream::kGate:
+        network.gate = view;
+        break;
+      case Stream::kUp:
+        network.up = view;
+        break;
+      case Stream::kLinear:
+        network.linear = view;
+        break;
+      case Stream::kDown:
+        network.down = view;
+        break;
+      case Stream::kGateBias:
+        network.gate_bias = bias();
+        break;
+      case Stream::kUpBias:
+        network.up_bias = bias();
+        break;
+      default:
+        network.down_bias = bias();
+    }
+  }
+  return network;
+}
 }  // namespace
 
 LayerState::LayerState(const experts::BlockSpec& spec, std::int64_t layer,
@@ -113,22 +160,107 @@ LayerState::LayerState(const experts::BlockSpec& spec, std::int64_t layer,
                        std::span<const std::int32_t> logical)
     : spec_(spec), layer_(layer), start_(std::move(start)) {
   add_router();
-  if (spec_.shared) add_network(*spec_.shared, experts::kSharedId);
-  for (const std::int32_t id : logical) add_network(spec_.expert, id);
-  std::size_t bytes = 0;
-  const auto room = [](const StateTensor& tensor) {
-    return (tensor.all().size_bytes() + kAlignment - 1) / kAlignment * kAlignment;
-  };
-  for (const StateTensor& tensor : tensors_) bytes += room(tensor);
-  memory_ = experts::AlignedBuffer(bytes);
-  std::byte* next = memory_.as<std::byte>();
-  for (StateTensor& tensor : tensors_) {
-    tensor.values = reinterpret_cast<float*>(next);
-    next += room(tensor);
+  add_block(kRouterId, {});
+  if (spec_.shared) {
+    add_network(*spec_.shared, experts::kSharedId);
+    add_block(experts::kSharedId, {});
+  }
+  for (const std::int32_t id : logical) {
+    add_network(spec_.expert, id);
+    add_block(id, {});
   }
   const experts::RouterTensors router = start_->router();
   for (const StateTensor& tensor : tensors_) {
     if (tensor.id == kRouterId) widen(router, tensor);
+  }
+}
+
+void LayerState::add_block(std::int64_t id, NetworkBlock block) {
+  const auto first = first_.find(id);
+  if (first == first_.end()) return;
+  const std::span<StateTensor> tensors = std::span(tensors_).subspan(first->second);
+  if (block.size() == 0) block = NetworkBlock(lay_out(tensors, nullptr));
+  lay_out(tensors, block.as<std::byte>());
+  blocks_[id] = std::move(block);
+}
+
+std::vector<StateTensor> LayerState::tensors_of(const experts::ExpertSpec& spec,
+                                                std::int64_t id) const {
+  std::vector<StateTensor> tensors;
+  const auto one = [&](Stream stream, std::int64_t out, std::int64_t in) {
+    tensors.push_back({.name = name_of(layer_, id, stream),
+                       .id = id,
+                       .stream = stream,
+                       .out = out,
+                       .in = in,
+                       .vector = is_vector(stream)});
+  };
+  const bool gated = spec.unit != experts::Unit::kPlain;
+  if (gated) one(Stream::kGate, spec.width, spec.hidden);
+  one(Stream::kUp, spec.width, spec.hidden);
+  if (spec.unit == experts::Unit::kTrilinear) one(Stream::kLinear, spec.width, spec.hidden);
+  one(Stream::kDown, spec.hidden, spec.width);
+  if (!spec.biases) return tensors;
+  if (gated) one(Stream::kGateBias, spec.width, 1);
+  one(Stream::kUpBias, spec.width, 1);
+  one(Stream::kDownBias, spec.hidden, 1);
+  return tensors;
+}
+
+std::vector<StateTensor> LayerState::tensors_in(std::int32_t logical, NetworkBlock& block) const {
+  std::vector<StateTensor> tensors = tensors_of(spec_.expert, logical);
+  lay_out(tensors, block.as<std::byte>());
+  return tensors;
+}
+
+std::int64_t LayerState::expert_bytes() const {
+  std::vector<StateTensor> tensors = tensors_of(spec_.expert, 0);
+  return static_cast<std::int64_t>(lay_out(tensors, nullptr));
+}
+
+std::span<const std::byte> LayerState::block(std::int32_t logical) const {
+  const NetworkBlock& block = blocks_.at(logical);
+  return {block.as<std::byte>(), static_cast<std::size_t>(expert_bytes())};
+}
+
+void LayerState::change(const StepKey& key, std::int32_t logical, NetworkBlock& block) const {
+  for (const StateTensor& tensor : tensors_in(logical, block)) {
+    NetworkChange(key, layer_, logical)
+        .apply(tensor.stream, {tensor.values, tensor.out, tensor.in});
+  }
+}
+
+void LayerState::pack(const StepKey* key, std::int32_t logical, NetworkBlock& block,
+                      experts::DType stored, std::byte* packed) const {
+  const experts::ExpertTensors tensors = as_network(tensors_in(logical, block));
+  if (key == nullptr) {
+    experts::PackedExpert::pack(spec_.expert, tensors, stored, packed);
+    return;
+  }
+  const NetworkOutputs which = changed(*key, logical);
+  experts::PackedExpert::repack(spec_.expert, tensors, stored, which.up, which.down, packed);
+}
+
+void LayerState::rehost(std::span<const std::int32_t> logical,
+                        std::map<std::int32_t, NetworkBlock> more) {
+  std::map<std::int64_t, NetworkBlock> had = std::move(blocks_);
+  blocks_.clear();
+  std::erase_if(tensors_, [](const StateTensor& tensor) {
+    return tensor.id != kRouterId && tensor.id != experts::kSharedId;
+  });
+  std::erase_if(first_, [](const auto& first) {
+    return first.first != kRouterId && first.first != experts::kSharedId;
+  });
+  for (const std::int64_t id : {kRouterId, experts::kSharedId}) {
+    if (const auto found = had.find(id); found != had.end()) blocks_.insert(had.extract(found));
+  }
+  for (const std::int32_t id : logical) {
+    add_network(spec_.expert, id);
+    const auto kept = had.find(id);
+    const auto came = more.find(id);
+    add_block(id, kept != had.end()    ? std::move(kept->second)
+                  : came != more.end() ? std::move(came->second)
+                                       : NetworkBlock());
   }
 }
 
@@ -158,15 +290,8 @@ void LayerState::add_router() {
 }
 
 void LayerState::add_network(const experts::ExpertSpec& spec, std::int64_t id) {
-  const bool gated = spec.unit != experts::Unit::kPlain;
-  if (gated) add(id, Stream::kGate, spec.width, spec.hidden);
-  add(id, Stream::kUp, spec.width, spec.hidden);
-  if (spec.unit == experts::Unit::kTrilinear) add(id, Stream::kLinear, spec.width, spec.hidden);
-  add(id, Stream::kDown, spec.hidden, spec.width);
-  if (!spec.biases) return;
-  if (gated) add(id, Stream::kGateBias, spec.width, 1);
-  add(id, Stream::kUpBias, spec.width, 1);
-  add(id, Stream::kDownBias, spec.hidden, 1);
+  first_.emplace(id, tensors_.size());
+  for (StateTensor& tensor : tensors_of(spec, id)) tensors_.push_back(std::move(tensor));
 }
 
 void LayerState::begin() {
@@ -236,18 +361,13 @@ experts::RouterTensors LayerState::router() {
 }
 
 experts::ExpertTensors LayerState::network(std::int64_t id) const {
-  if (find(id, Stream::kUp) == nullptr) {
+  const auto first = first_.find(id);
+  if (first == first_.end()) {
     throw std::logic_error(name_of(layer_, id, Stream::kUp) + ": is not on this rank");
   }
-  experts::ExpertTensors tensors;
-  tensors.gate = view(id, Stream::kGate);
-  tensors.up = view(id, Stream::kUp);
-  tensors.linear = view(id, Stream::kLinear);
-  tensors.down = view(id, Stream::kDown);
-  tensors.gate_bias = copy(id, Stream::kGateBias);
-  tensors.up_bias = copy(id, Stream::kUpBias);
-  tensors.down_bias = copy(id, Stream::kDownBias);
-  return tensors;
+  const std::span all = std::span(tensors_).subspan(first->second);
+  const auto end = std::ranges::find_if(all, [id](const auto& one) { return one.id != id; });
+  return as_network({all.begin(), end});
 }
 
 experts::ExpertTensors LayerState::expert(std::int64_t logical) {

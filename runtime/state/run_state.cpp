@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/state/run_state.hpp"
 
+#include <algorithm>
 #include <map>
 #include <stdexcept>
 #include <utility>
@@ -50,13 +51,20 @@ std::string mine(const std::vector<std::shared_ptr<LayerState>>& layers) {
 }
 }  // namespace
 
-RunState::RunState(const Placement& placement, int rank) : placement_(&placement), rank_(rank) {}
+RunState::RunState(const Placement& placement, int rank) : first_(placement), rank_(rank) {}
 
 std::shared_ptr<LayerState> RunState::add(const experts::BlockSpec& spec, std::int64_t layer,
                                           std::shared_ptr<experts::WeightSource> start) {
   layers_.push_back(
-      std::make_shared<LayerState>(spec, layer, std::move(start), placement_->experts_of(rank_)));
+      std::make_shared<LayerState>(spec, layer, std::move(start), first_.experts_of(rank_)));
+  placements_.push_back(first_);
   return layers_.back();
+}
+
+void RunState::rehost(std::size_t layer, const Placement& placement,
+                      std::map<std::int32_t, NetworkBlock> more) {
+  layers_[layer]->rehost(placement.experts_of(rank_), std::move(more));
+  placements_[layer] = placement;
 }
 
 void RunState::begin() {
@@ -72,8 +80,11 @@ void RunState::change(const StepKey& key, Coordinator& layers) {
 }
 
 bool RunState::saves(std::int64_t layer, std::int64_t id) const {
-  if (id == kRouterId || id == experts::kSharedId) return layer % placement_->ranks() == rank_;
-  const auto hosts = placement_->hosts_of(static_cast<std::int32_t>(id));
+  if (id == kRouterId || id == experts::kSharedId) return layer % first_.ranks() == rank_;
+  const auto found =
+      std::ranges::find(layers_, layer, [](const auto& one) { return one->layer(); });
+  const auto hosts = placement(static_cast<std::size_t>(found - layers_.begin()))
+                         .hosts_of(static_cast<std::int32_t>(id));
   return hosts[static_cast<std::size_t>(id) % hosts.size()] == rank_;
 }
 

@@ -3,6 +3,7 @@
 /// @file
 /// The weights that a run changes, of all its layers, as this rank keeps them.
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -17,6 +18,7 @@ namespace switchyard::runtime {
 
 class RunState {
  public:
+  /// Layers that are added have this placement at first.
   RunState(const Placement& placement, int rank);
 
   /// Takes the next layer's weights to be changed. @return  what the layer is to be packed from
@@ -29,7 +31,13 @@ class RunState {
   void change(const StepKey& key, Coordinator& layers);
 
   [[nodiscard]] const std::vector<std::shared_ptr<LayerState>>& layers() const { return layers_; }
-  [[nodiscard]] const Placement& placement() const { return *placement_; }
+  /// Of the ith layer; of all before the first change.
+  [[nodiscard]] const Placement& placement(std::size_t layer = 0) const {
+    return layer < placements_.size() ? placements_[layer] : first_;
+  }
+  /// From now on the ith layer has this one: LayerState::rehost.
+  void rehost(std::size_t layer, const Placement& placement,
+              std::map<std::int32_t, NetworkBlock> more = {});
   /// Whether this rank is the one that saves a network: of a layer's router and shared experts one
   /// of all ranks, of an expert one of its hosts; by turns, so that each has its part.
   [[nodiscard]] bool saves(std::int64_t layer, std::int64_t id) const;
@@ -41,7 +49,8 @@ class RunState {
   [[nodiscard]] std::string digest(comm::Group& group) const;
 
  private:
-  const Placement* placement_;
+  Placement first_;
+  std::vector<Placement> placements_;  ///< [layers]
   int rank_;
   std::vector<std::shared_ptr<LayerState>> layers_;
 };

@@ -243,6 +243,8 @@ TEST(LocalExchange, AFrameOfAnotherRoundRankOrSizeIsRefusedByName) {
             "frame from rank 1 to rank 0: kind is 2, want 1");
   EXPECT_EQ(refused([](FrameHeader& h) { h.epoch = 9; }),
             "frame from rank 1 to rank 0: epoch is 9, want 0");
+  EXPECT_EQ(refused([](FrameHeader& h) { h.edition = 2; }),
+            "frame from rank 1 to rank 0: edition is 2, want 0");
   EXPECT_EQ(refused([](FrameHeader& h) { h.from = 3; }),
             "frame from rank 1 to rank 0: from is 3, want 1");
   EXPECT_EQ(refused([](FrameHeader& h) { h.to = 1; }),

@@ -65,7 +65,7 @@ TEST(Frame, HeaderHasTheBytesOfTheWalk) {
   EXPECT_EQ(hex(all.subspan(40, 4)), "00200000");          // row_bytes
   EXPECT_EQ(hex(all.subspan(44, 4)), "04000000");          // results
   EXPECT_EQ(hex(all.subspan(48, 8)), "1800000000000000");  // note_bytes
-  EXPECT_EQ(hex(all.subspan(56, 4)), "00000000");          // reserved
+  EXPECT_EQ(hex(all.subspan(56, 4)), "00000000");          // edition
   EXPECT_EQ(hex(all.subspan(60, 4)), "4455edeb");
   const FrameHeader back = read_header(bytes, expected());
   EXPECT_EQ(back.rows, 3);
@@ -107,10 +107,10 @@ TEST(Frame, FieldsThatThisVersionDoesNotKnowAreRefused) {
   EXPECT_THAT([&] { static_cast<void>(read_header(bytes, expected())); },
               ThrowsMessage<ProtocolError>(HasSubstr("unknown flags is 2, want 0")));
   header = example();
-  header.reserved = 1;
+  header.edition = 1;
   write_header(header, bytes);
   EXPECT_THAT([&] { static_cast<void>(read_header(bytes, expected())); },
-              ThrowsMessage<ProtocolError>(HasSubstr("reserved is 1, want 0")));
+              ThrowsMessage<ProtocolError>(HasSubstr("edition is 1, want 0")));
 }
 }  // namespace
 }  // namespace switchyard::comm

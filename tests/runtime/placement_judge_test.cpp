@@ -194,6 +194,29 @@ TEST(Judge, RefusesAPlacementThatDoesNotFit) {
       }),
       "place: rank 0 of layer 3 holds 16 copies, want at most 8, its slots");
 }
+TEST(Migration, ACopyComesFromItsNodeOrElseFromWhoSendsLeast) {
+  const MachineShape shape{.ranks = 4, .ranks_per_node = 2, .slots = 3};
+  const Placement before = Placement::from_lists({{0, 1}, {0}, {0, 2}, {3}}, 4);
+  const Placement after = Placement::from_lists({{1}, {0, 2}, {2, 3}, {0, 1, 3}}, 4);
+  std::vector<std::vector<int>> moves;
+  for (const CopyMove& move : moves_between(before, after, shape)) {
+    moves.push_back({move.expert, move.from, move.to});
+  }
+  EXPECT_THAT(moves, ElementsAre(std::vector{2, 2, 1}, std::vector{3, 3, 2}, std::vector{0, 2, 3},
+                                 std::vector{1, 0, 3}));
+}
+
+TEST(Migration, ListsStayNearWhatTheirRanksHave) {
+  const MachineShape shape{.ranks = 4, .ranks_per_node = 2, .slots = 2};
+  const Placement before = Placement::from_lists({{0, 1}, {2, 3}, {4, 5}, {6, 7}}, 8);
+  // As a policy that knows no ranks has it: the same lists in another order, one pair exchanged.
+  const Placement after = Placement::from_lists({{2, 3}, {0, 1}, {6, 5}, {4, 7}}, 8);
+  const Placement near = keep_near(before, after, shape);
+  EXPECT_EQ(near, Placement::from_lists({{0, 1}, {2, 3}, {5, 6}, {4, 7}}, 8));
+  EXPECT_EQ(moves_between(before, near, shape).size(), 2U);
+  EXPECT_EQ(keep_near(before, before, shape), before);
+}
+
 TEST(Rebalance, CountsTheLastStepsOnly) {
   RecentLoad recent(1, 2, 2);
   recent.add({{100, 0}});

@@ -224,6 +224,9 @@ std::string run_text(const CheckpointInfo& info) {
                               {"labels", info.labels}};
   json["load"] = nlohmann::ordered_json::object();
   for (const auto& [layer, rows] : info.load) json["load"][std::to_string(layer)] = rows;
+  for (const auto& [layer, lists] : info.experts_in) {
+    json["experts_in"][std::to_string(layer)] = lists;
+  }
   return json.dump(2) + "\n";
 }
 
@@ -248,6 +251,11 @@ CheckpointInfo run_from_text(const std::string& text, const std::string& where) 
       std::int64_t number = -1;
       std::from_chars(layer.data(), layer.data() + layer.size(), number);
       rows.get_to(info.load[number]);
+    }
+    for (const auto& [layer, lists] : json.value("experts_in", nlohmann::json::object()).items()) {
+      std::int64_t number = -1;
+      std::from_chars(layer.data(), layer.data() + layer.size(), number);
+      lists.get_to(info.experts_in[number]);
     }
     if (info.step < 0 || layers_of_run(info).empty()) {
       throw std::invalid_argument(where + ": want a step and layers of a run");

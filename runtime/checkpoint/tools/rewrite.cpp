@@ -133,7 +133,10 @@ Manifest write_step(FileSystem& files, const std::string& directory, const Manif
 
   CheckpointInfo info = like.info;
   info.incarnation = lock.incarnation();
-  if (!spread.experts_of.empty()) info.experts_of = spread.experts_of;
+  if (!spread.experts_of.empty()) {
+    info.experts_of = spread.experts_of;
+    info.experts_in.clear();
+  }
   const std::string stage = stage_name(info.step, info.incarnation);
   const int code = files.make_directory(directory + "/" + stage);
   if (code < 0) fail_file(-code, "make", directory + "/" + stage);

@@ -15,6 +15,23 @@ struct Links {
   double fabric = 50e9;  ///< to other nodes
 };
 
+/// A copy that a rank gets and had not.
+struct CopyMove {
+  std::int32_t expert = 0;
+  int from = -1;  ///< who has one; -1: nobody
+  int to = 0;
+};
+/// By rising receiver and expert; from a rank of its node if one has the expert, else from another;
+/// of several the one that sends least.
+[[nodiscard]] std::vector<CopyMove> moves_between(const Placement& before, const Placement& after,
+                                                  const MachineShape& shape);
+
+/// The same placement but for which rank of a node has which list of experts: as many as can be
+/// found one list after the other stay where they are. Changes no rank's load where copies share
+/// rows evenly.
+[[nodiscard]] Placement keep_near(const Placement& before, const Placement& after,
+                                  const MachineShape& shape);
+
 /// Copies that a rank gets and had not: from a rank of its node if one has the expert, else from
 /// another; of several the one that has sent least. Dropping a copy costs nothing.
 struct Migration {

@@ -71,6 +71,14 @@ LayerLoad RecentLoad::of(std::int64_t layer) const {
 RebalanceDecision decide(const RecentLoad& load, const std::vector<Placement>& now,
                          const std::vector<Placement>& plan, const MachineShape& shape,
                          const RebalanceCosts& costs) {
+  std::vector<LayerLoad> sums;
+  for (std::int64_t layer = 0; layer < std::ssize(now); ++layer) sums.push_back(load.of(layer));
+  return decide(sums, load.steps(), now, plan, shape, costs);
+}
+
+RebalanceDecision decide(const std::vector<LayerLoad>& load, std::int64_t steps,
+                         const std::vector<Placement>& now, const std::vector<Placement>& plan,
+                         const MachineShape& shape, const RebalanceCosts& costs) {
   if (now.size() != plan.size()) {
     throw std::invalid_argument("rebalance: plan for " + std::to_string(plan.size()) +
                                 " layers, want " + std::to_string(now.size()));
@@ -78,12 +86,12 @@ RebalanceDecision decide(const RecentLoad& load, const std::vector<Placement>& n
   RebalanceDecision decision;
   double rows = 0;
   for (std::size_t layer = 0; layer < plan.size(); ++layer) {
-    const auto loads = load.of(static_cast<std::int64_t>(layer)).rows;
+    const auto& loads = load[layer].rows;
     rows += Draft(loads, shape, now[layer]).worst() - Draft(loads, shape, plan[layer]).worst();
     decision.migration +=
         migration_of(now[layer], plan[layer], shape, costs.expert_bytes, costs.links);
   }
-  if (load.steps() > 0) decision.saved_s = rows * costs.row_s / static_cast<double>(load.steps());
+  if (steps > 0) decision.saved_s = rows * costs.row_s / static_cast<double>(steps);
   decision.cost_s = decision.migration.stall_s() * (1 - costs.overlap);
   decision.moves = decision.saved_s > 0 && decision.migration.copies() > 0 &&
                    decision.cost_s <= decision.saved_s * static_cast<double>(costs.pays_within);

@@ -2,7 +2,7 @@
 #pragma once
 /// @file
 /// Whether a running job should move its experts: the load of its last steps, and the decision that
-/// a plan must earn its migration back. Pure; what moves experts is not here.
+/// a plan must earn its migration back. Pure; what moves experts is runtime/rebalance.
 #include <cstdint>
 #include <deque>
 #include <string>
@@ -50,7 +50,13 @@ struct RebalanceDecision {
   std::string words;  ///< for the user, whichever way it went
 };
 
+/// @param load       [layers], of all ranks, summed over `steps`
 /// @param now, plan  [layers]
+[[nodiscard]] RebalanceDecision decide(const std::vector<LayerLoad>& load, std::int64_t steps,
+                                       const std::vector<Placement>& now,
+                                       const std::vector<Placement>& plan,
+                                       const MachineShape& shape, const RebalanceCosts& costs);
+/// The same by what one who saw all tokens has counted.
 [[nodiscard]] RebalanceDecision decide(const RecentLoad& load, const std::vector<Placement>& now,
                                        const std::vector<Placement>& plan,
                                        const MachineShape& shape, const RebalanceCosts& costs);
