@@ -349,6 +349,7 @@ Json study_json(const StudyResults& results) {
           {"comparisons", std::move(comparisons)},
           {"comparison_summary", std::move(summary)},
           {"digests_differ", std::move(digests)},
+          {"left_out", results.plan.left_out},
           {"loads", loads.all()}};
 }
 }  // namespace switchyard::launch

@@ -196,6 +196,7 @@ void print_study(const StudyResults& results, std::ostream& out) {
       << study.steps << " steps after " << study.warmup << ", " << study.repetitions
       << " repetitions of real points; " << results.starts_done << " of " << results.starts_wanted
       << " starts done, " << results.starts_failed << " failed\n";
+  for (const std::string& what : results.plan.left_out) out << "left out: " << what << '\n';
   for (const auto& sweep : study.sweeps) print_sweep(results, sweep.over, out);
   print_comparisons(results, out);
   for (const auto& [a, b] : results.other_digests) {

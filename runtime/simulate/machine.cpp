@@ -158,8 +158,18 @@ double Machine::expert_seconds(experts::DType type, std::int64_t hidden, std::in
                               ", want one of that shape or of any");
 }
 
+std::int64_t Machine::most_ranks() const {
+  const bool alone = nodes == 1 && cost(Tier::kRack).bytes_per_s >= kFreeBytesPerS;
+  return std::int64_t{alone ? 1 : fabric.capacity()} * ranks_per_node;
+}
+
 Machine Machine::with_ranks(int wanted) const {
-  const std::int64_t most = std::int64_t{fabric.capacity()} * ranks_per_node;
+  const std::int64_t most = most_ranks();
+  if (wanted > most && most == ranks_per_node) {
+    throw std::invalid_argument("--ranks: got " + std::to_string(wanted) + ", want at most " +
+                                std::to_string(most) + ": " + name +
+                                " is one node, and does not say what lies between nodes (rack)");
+  }
   if (wanted < 1 || wanted > most) {
     throw std::invalid_argument(
         "--ranks: got " + std::to_string(wanted) + ", want 1 to " + std::to_string(most) +
@@ -171,11 +181,6 @@ Machine Machine::with_ranks(int wanted) const {
     machine.ranks_per_node = std::min(wanted, ranks_per_node);
   }
   machine.nodes = (wanted + machine.ranks_per_node - 1) / machine.ranks_per_node;
-  if (machine.nodes > 1 && cost(Tier::kRack).bytes_per_s >= kFreeBytesPerS) {
-    throw std::invalid_argument("--ranks: got " + std::to_string(wanted) + ", want at most " +
-                                std::to_string(ranks_per_node) + ": " + name +
-                                " is one node, and does not say what lies between nodes (rack)");
-  }
   return machine;
 }
 }  // namespace switchyard::runtime

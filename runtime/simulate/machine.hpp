@@ -124,6 +124,8 @@ struct Machine {
   [[nodiscard]] double expert_seconds(experts::DType type, std::int64_t hidden, std::int64_t width,
                                       std::int64_t rows) const;
 
+  /// That its fabric has room for; of one node without `rack` those of the node.
+  [[nodiscard]] std::int64_t most_ranks() const;
   /// The same with as many nodes as `ranks` need; where ranks share cores, with no more of them on
   /// a node than there are.
   /// @throws std::invalid_argument  "--ranks: got 4097, want at most 4096: what the fat tree of

@@ -48,26 +48,36 @@ std::size_t place_in(std::vector<Point>& points, Point point) {
   return points.size() - 1;
 }
 
-/// The curves of a sweep, still without their points.
-std::vector<Series> series_of(const Study& study, const Sweep& sweep, RankKind kind) {
-  std::vector<Series> all;
-  const int machines = kind == RankKind::kReal ? 1 : static_cast<int>(study.machines.size());
-  for (int machine = 0; machine < machines; ++machine) {
-    const Series empty{.over = sweep.over,
-                       .kind = kind,
-                       .machine = kind == RankKind::kReal ? -1 : machine,
-                       .rows = {}};
-    const auto& ranks = sweep.ranks[static_cast<std::size_t>(kind)];
-    if (over_ranks(sweep.over)) {
-      if (!ranks.empty()) all.push_back(empty);
-      continue;
-    }
-    for (const int count : ranks) {
-      all.push_back(empty);
-      all.back().ranks = count;
-    }
+/// Counts of a sweep for ranks of one kind on one machine. What it has no room for is left to the
+/// machines that have; where none has, it stays, and is refused.
+std::vector<int> counts_for(const Study& study, const Sweep& sweep, RankKind kind, int machine,
+                            StudyPlan& plan) {
+  std::vector<int> counts = sweep.ranks[static_cast<std::size_t>(kind)];
+  if (machine < 0) return counts;
+  const std::int64_t room = study.rooms[static_cast<std::size_t>(machine)];
+  std::erase_if(counts, [&](int count) {
+    if (count <= room || count > std::ranges::max(study.rooms)) return false;
+    plan.left_out.push_back(std::string(name_of(sweep.over)) + ": " + std::to_string(count) + " " +
+                            std::string(name_of(kind)) + " ranks on " +
+                            study.machines[static_cast<std::size_t>(machine)] +
+                            ", which has room for " + std::to_string(room));
+    return true;
+  });
+  return counts;
+}
+
+/// A curve of a sweep on one machine, and where ranks are not what is varied, on one number of
+/// them.
+void add_curve(const Study& study, const OwnShape& own, Series series,
+               const std::vector<std::string>& values, StudyPlan& plan) {
+  for (const std::string& value : values) {
+    const int ranks = series.ranks == 0 ? std::atoi(value.c_str()) : series.ranks;
+    series.rows.push_back(
+        {.x = value,
+         .number = std::atof(value.c_str()),
+         .point = place_in(plan.points, point_of(study, own, series, ranks, value))});
   }
-  return all;
+  if (!series.rows.empty()) plan.series.push_back(std::move(series));
 }
 }  // namespace
 
@@ -93,21 +103,19 @@ StudyPlan plan_of(const Study& study) {
   StudyPlan plan;
   for (const RankKind kind : kAllKinds) {
     for (const Sweep& sweep : study.sweeps) {
-      for (Series& series : series_of(study, sweep, kind)) {
-        const auto& counts = sweep.ranks[static_cast<std::size_t>(kind)];
-        std::vector<std::string> values = sweep.values;
-        if (series.ranks == 0) {
-          values.clear();
-          for (const int count : counts) values.push_back(std::to_string(count));
+      const bool real = kind == RankKind::kReal;
+      const int machines = real ? 1 : static_cast<int>(study.machines.size());
+      for (int number = 0; number < machines; ++number) {
+        const int machine = real ? -1 : number;
+        const auto counts = counts_for(study, sweep, kind, machine, plan);
+        Series series{.over = sweep.over, .kind = kind, .machine = machine, .rows = {}};
+        std::vector<std::string> texts;
+        for (const int count : counts) texts.push_back(std::to_string(count));
+        if (over_ranks(sweep.over)) add_curve(study, own, series, texts, plan);
+        for (const int count : over_ranks(sweep.over) ? std::vector<int>{} : counts) {
+          series.ranks = count;
+          add_curve(study, own, series, sweep.values, plan);
         }
-        for (const std::string& value : values) {
-          const int ranks = series.ranks == 0 ? std::atoi(value.c_str()) : series.ranks;
-          series.rows.push_back(
-              {.x = value,
-               .number = std::atof(value.c_str()),
-               .point = place_in(plan.points, point_of(study, own, series, ranks, value))});
-        }
-        plan.series.push_back(std::move(series));
       }
     }
   }

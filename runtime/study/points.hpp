@@ -49,6 +49,9 @@ struct Series {
 struct StudyPlan {
   std::vector<Point> points;  ///< in the order in which sweeps name them, real ones first
   std::vector<Series> series;
+  /// Counts that a machine has no room for and another one has: "strong: 64 simulated ranks on
+  /// here.textproto, which has room for 4".
+  std::vector<std::string> left_out;
 };
 
 /// @param study  settled

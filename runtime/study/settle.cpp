@@ -198,11 +198,13 @@ void settle(Study& study) {
     refuse("--machine", "none for simulated ranks",
            "a preset, or the file that switchyard calibrate has written");
   }
+  study.rooms.clear();
   if (study.weights == "auto") study.weights = "float32";
   std::vector<Machine> machines;
   std::set<std::string> names;
   for (const std::string& name : study.machines) {
     machines.push_back(machine_from(name));
+    study.rooms.push_back(machines.back().most_ranks());
     if (!names.insert(name).second) refuse("--machine", name + " twice", "it once");
   }
   check_points(study, machines);

@@ -51,6 +51,7 @@ struct Study {
   std::string transport = "auto";
   RankCounts ranks;
   std::vector<std::string> machines;
+  std::vector<std::int64_t> rooms = {};  ///< ranks that each has room for; settle finds out
   std::vector<Sweep> sweeps;
   int repetitions = 6;  ///< fewest whose range covers the median 19 times of 20
   double confidence = 0.95;

@@ -3,6 +3,7 @@
 #include "runtime/study/study.hpp"
 
 #include <cmath>
+#include <fstream>
 #include <functional>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -191,6 +192,24 @@ TEST(StudyPoints, EachIsMeasuredOnceHoweverManySweepsHaveIt) {
     }
   }
   EXPECT_THAT(set_of(study, plan.points[0]), testing::IsEmpty());
+}
+
+TEST(StudyPoints, CountsThatAMachineHasNoRoomForAreLeftToOthers) {
+  Study study = small_study();
+  const std::string one_node = testing::TempDir() + "study-one-node.textproto";
+  std::ofstream(one_node) << "version: 1 nodes: 1 ranks_per_node: 2 rate { gigaflops: 1 } "
+                             "node { latency_us: 1 gigabytes_per_s: 1 }";
+  study.machines = {one_node, "cpu-100g"};
+  study.sweeps = {{.over = Over::kStrong}};
+  settle(study);
+  const StudyPlan plan = plan_of(study);
+  ASSERT_EQ(plan.series.size(), 3U);
+  EXPECT_EQ(plan.series[1].rows.size(), 2U);  // 1 and 2 ranks
+  EXPECT_EQ(plan.series[2].rows.size(), 4U);
+  ASSERT_EQ(plan.left_out.size(), 2U);
+  EXPECT_THAT(plan.left_out[0], HasSubstr("strong: 4 simulated ranks on " + one_node));
+  study.machines = {one_node};
+  EXPECT_THROW(settle(study), std::invalid_argument);
 }
 
 TEST(StudyLoad, CountsEveryChoiceOnceByExpertAndByRank) {
