@@ -73,6 +73,7 @@ std::vector<Command> commands() {
           trace_synth_command(),
           trace_import_command(),
           trace_info_command(),
+          report_command(),
           doctor_command()};
 }
 }  // namespace switchyard::launch

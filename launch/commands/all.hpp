@@ -33,6 +33,7 @@ namespace switchyard::launch {
 [[nodiscard]] Command trace_import_command();
 [[nodiscard]] Command trace_info_command();
 [[nodiscard]] Command doctor_command();
+[[nodiscard]] Command report_command();
 [[nodiscard]] Command simulate_command();
 [[nodiscard]] Command study_command();
 [[nodiscard]] Command supervise_command();

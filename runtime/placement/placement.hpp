@@ -39,6 +39,8 @@ class Placement {
                                            std::int64_t layer = kEveryLayer);
   /// Whether that is a file in which layers have placements of their own.
   [[nodiscard]] static bool layered(const std::string& name);
+  /// Ranks that a file is for. @throws std::invalid_argument  as from_file; none, or layers differ
+  [[nodiscard]] static int ranks_in(const std::string& file);
 
   [[nodiscard]] int ranks() const { return static_cast<int>(experts_of_.size()); }
   [[nodiscard]] std::int64_t experts() const { return static_cast<std::int64_t>(hosts_of_.size()); }

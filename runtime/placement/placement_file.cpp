@@ -76,6 +76,20 @@ bool Placement::layered(const std::string& name) {
   return read_placement(name).layer_size() > 0;
 }
 
+int Placement::ranks_in(const std::string& file) {
+  const PlacementFile message = read_placement(file);
+  int ranks = message.rank_size();
+  for (const auto& layer : message.layer()) {
+    if (ranks == 0) ranks = layer.rank_size();
+    if (layer.rank_size() == ranks) continue;
+    throw std::invalid_argument(file + ": layer " + std::to_string(layer.number()) + " has " +
+                                std::to_string(layer.rank_size()) + " ranks, want " +
+                                std::to_string(ranks) + ", as the others");
+  }
+  if (ranks == 0) throw std::invalid_argument(file + ": a placement for no rank");
+  return ranks;
+}
+
 std::string to_text(std::span<const LayerPlacement> placements) {
   PlacementFile message;
   message.set_version(1);
