@@ -283,7 +283,7 @@ std::vector<Figure> load_figures(const Findings& findings) {
   }
   std::vector<RankRows> ranks;
   if (!findings.placed.empty()) {
-    figures.push_back(copy_figure(findings));
+    if (findings.placed.size() > 1) figures.push_back(copy_figure(findings));
     for (const Placed& placed : findings.placed) {
       ranks.push_back({.name = placed.name, .rows = &placed.rows});
     }
