@@ -29,7 +29,7 @@ std::string summary_words(const Findings& findings) {
   return words;
 }
 
-DotRow row_of(const Agreement& pair, double size) {
+DotRow row_of(const Agreement& pair, double size, bool several_machines) {
   DotRow row{.name = pair.name, .marks = {}, .note = percent(pair.error)};
   const double real = pair.real_ms.value / size;
   row.marks.push_back({.value = real,
@@ -46,6 +46,7 @@ DotRow row_of(const Agreement& pair, double size) {
                        .made = true,
                        .tip = name_of(pair.kind) + ": " + number(pair.simulated_ms) + " ms"});
   if (pair.kind == Kind::kFast) row.name += ", closed form";
+  if (several_machines && !pair.machine.empty()) row.name += ", " + pair.machine;
   return row;
 }
 }  // namespace
@@ -81,12 +82,17 @@ Figure agreement_figure(const Findings& findings) {
     chart.keys.push_back(
         {.name = "closed form", .colour = 2, .mark = 1, .made = true, .classes = ""});
   }
-  figure.table.columns = {"setting", "kind", "real ms", "simulated ms", "error", "beyond spread"};
+  const bool several = std::ranges::any_of(findings.agreements, [&](const Agreement& pair) {
+    return pair.machine != findings.agreements.front().machine;
+  });
+  figure.table.columns = {"setting",      "kind",  "machine",      "real ms",
+                          "simulated ms", "error", "beyond spread"};
   for (const Agreement& pair : findings.agreements) {
-    if (chart.rows.size() < kMostPairs) chart.rows.push_back(row_of(pair, unit.size * 1e3));
-    figure.table.rows.push_back({pair.name, name_of(pair.kind), number(pair.real_ms.value),
-                                 number(pair.simulated_ms), percent(pair.error),
-                                 percent(pair.beyond_spread)});
+    if (chart.rows.size() < kMostPairs)
+      chart.rows.push_back(row_of(pair, unit.size * 1e3, several));
+    figure.table.rows.push_back({pair.name, name_of(pair.kind), pair.machine,
+                                 number(pair.real_ms.value), number(pair.simulated_ms),
+                                 percent(pair.error), percent(pair.beyond_spread)});
   }
   shorten(figure.table);
   const std::string summary = summary_words(findings);

@@ -102,8 +102,9 @@ std::vector<Tile> tiles_of(const Findings& findings) {
   for (const AgreementSummary& summary : findings.agreement_summaries) {
     if (!(summary.pairs > 0) || tiles.size() > 3) continue;
     tiles.push_back({.value = number(100 * summary.mean_error, 2) + " %",
-                     .says = "mean error of what is " + name_of(summary.kind) + ", worst " +
-                             number(100 * summary.worst_error, 2) + " %, over " +
+                     .says = "mean error, " + name_of(summary.kind) +
+                             (summary.machine.empty() ? "" : " on " + summary.machine) +
+                             ", worst " + number(100 * summary.worst_error, 2) + " %, over " +
                              number(summary.pairs, 9) + (summary.pairs == 1 ? " pair" : " pairs")});
   }
   if (findings.placed.size() > 1) {

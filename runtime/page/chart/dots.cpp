@@ -73,7 +73,7 @@ Drawing draw_dots(const DotChart& chart, Layout layout) {
   axis.scale = {.low = axis.ticks.front(),
                 .high = axis.ticks.back(),
                 .from = name_room,
-                .to = width - std::max(note_room, 14.0),
+                .to = width - std::max(note_room, 22.0),
                 .log = log};
   double bottom = top;
   for (const DotRow& row : chart.rows) bottom += row_height(chart, row) + (above ? 28 : 14);
