@@ -144,7 +144,11 @@ struct TierTimes {
   double message_s = 0;
 };
 
-TierTimes measure_pair(comm::Group& group, int low, int high, const CalibrateSettings& settings) {
+/// @param wire  between nodes: a stream shows what a limited link gives in the long run. In memory
+/// it
+///              would show which of its buffers are in a cache.
+TierTimes measure_pair(comm::Group& group, int low, int high, bool wire,
+                       const CalibrateSettings& settings) {
   Pair pair(group, group.new_channel(), low, high);
   const auto measure = [&](auto&& once, double pause = 0) {
     return repeated(group, pair.mine(), settings.seconds, once, pause);
@@ -168,7 +172,7 @@ TierTimes measure_pair(comm::Group& group, int low, int high, const CalibrateSet
     }
     if (times.sizes.size() >= 3 && time.one_way_s > settings.seconds) break;  // slow enough to fit
   }
-  times.sizes.back().stream_s = each(times.sizes.back().bytes, 2, 6);
+  if (wire) times.sizes.back().stream_s = each(times.sizes.back().bytes, 2, 6);
   times.message_s = each(kShortest, 1, kBurst);
   return times;
 }
@@ -216,7 +220,7 @@ void append(std::vector<Residual>& all, std::vector<Residual> more) {
 /// Ranks of one node: two of them, then all at once.
 void measure_inside(comm::Group& group, const CalibrateSettings& settings,
                     const std::vector<int>& ranks, Calibration& result) {
-  const TierTimes times = measure_pair(group, ranks[0], ranks[1], settings);
+  const TierTimes times = measure_pair(group, ranks[0], ranks[1], false, settings);
   TierCost cost = fit_tier(times.sizes);
   cost.message_s = times.message_s;
   append(result.residuals, residuals_of(times.sizes, cost, "node"));
@@ -246,7 +250,7 @@ void measure_inside(comm::Group& group, const CalibrateSettings& settings,
 void measure_outside(comm::Group& group, const CalibrateSettings& settings,
                      const comm::NodeMap& map, Calibration& result) {
   const TierTimes times =
-      measure_pair(group, map.ranks_of[0].front(), map.ranks_of[1].front(), settings);
+      measure_pair(group, map.ranks_of[0].front(), map.ranks_of[1].front(), true, settings);
   TierCost cost = fit_tier(times.sizes);
   cost.message_s = times.message_s;
   append(result.residuals, residuals_of(times.sizes, cost, "rack"));

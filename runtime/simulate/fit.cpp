@@ -91,7 +91,7 @@ TierCost fit_tier(const std::vector<MessageTime>& times) {
   const MessageTime& first = times.front();
   cost.latency_s = first.one_way_s - static_cast<double>(first.bytes) / cost.bytes_per_s;
   if (cost.latency_s <= 0) cost.latency_s = std::max(first.one_way_s, 1e-9);  // within the burst
-  cost.burst_bytes = burst_of(times, cost);
+  if (longest.stream_s > 0) cost.burst_bytes = burst_of(times, cost);
   for (std::size_t i = 1; i < times.size(); ++i) {
     if (!is_used(i, times.size())) continue;
     if (std::abs(one_way(cost, times[i].bytes) / times[i].one_way_s - 1) <= kStepError) continue;
