@@ -19,7 +19,9 @@ namespace {
 /// What follows in a rank's words.
 enum class Said : std::int64_t { kNothing, kWindow, kStays, kMoves };
 
-/// Between two steps a rank gives a copy under way so long, if there is something to do for it.
+/// Between two steps a rank gives copies under way this share of the time since it did so last, but
+/// no less than so long, if there is something to do for them.
+constexpr double kPieceShare = 0.02;
 constexpr double kPieceSeconds = 5e-4;
 
 /// Consecutive ranks of a node, if all nodes have as many; else all ranks are one.
@@ -150,10 +152,13 @@ bool Rebalancer::turn(const std::vector<std::vector<std::byte>>& notes, std::siz
   ++turns_;
   if (phase_ == Phase::kMoving) {
     if (!settings_.beside) mover_.finish();
-    while (mover_.pump() && seconds_since(start) < kPieceSeconds) {
+    const double most = std::max(
+        kPieceSeconds, kPieceShare * std::chrono::duration<double>(start - last_turn_).count());
+    while (mover_.pump() && seconds_since(start) < most) {
     }
     catch_up(!settings_.beside);
   }
+  last_turn_ = start;
   mover_.allow_looks();
   stood_still(seconds_since(start));
   return switched;

@@ -116,6 +116,7 @@ class Rebalancer {
   std::vector<StepKey> keys_;        ///< changes since the batch began
   std::vector<Placement> proposed_;  ///< rank 0's, not told yet; empty: experts stay
   RebalanceReport report_;
+  Clock::time_point last_turn_ = Clock::now();
   double stall_s_ = 0;             ///< on this rank, of the last migration
   std::int64_t bytes_before_ = 0;  ///< through the mover before it
   bool kept_ = false;              ///< the plan not told yet is the placement there is
