@@ -53,7 +53,8 @@ std::vector<Option> study_options() {
       text_option("fast", "COUNT,...", "ranks in closed form"),
       list_option(
           "machine", "NAME|FILE",
-          "of simulated ranks: a preset or what calibrate has written; any number of times"),
+          "of simulated ranks: a preset or what calibrate has written; any number of times: the "
+          "first is compared with real ranks"),
       count("layers", "COUNT", ("MoE layers, from the first" + is(defaults.layers)).c_str()),
       count("tokens", "COUNT",
             ("a step, all ranks together, of the strong sweep" + is(defaults.tokens)).c_str()),

@@ -98,7 +98,7 @@ std::vector<Comparison> compare(const std::vector<Point>& points, const std::vec
     if (points[i].kind != RankKind::kReal || !times[i].known()) continue;
     const Estimate real = median_interval(times[i].repetitions_s, confidence);
     for (std::size_t j = 0; j < points.size(); ++j) {
-      if (points[j].kind == RankKind::kReal || !times[j].known()) continue;
+      if (points[j].machine != kThisMachine || !times[j].known()) continue;
       if (!points[i].same_work(points[j])) continue;
       const double told = median_of(times[j].repetitions_s);
       all.push_back({.real = i,

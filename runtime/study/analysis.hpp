@@ -54,7 +54,11 @@ struct Comparison {
   double error = 0;          ///< simulated over real, less 1
   double beyond_spread = 0;  ///< the same against the nearer end of the real interval; 0 inside it
 };
-/// Every pair of a real and a simulated point that do the same work on as many ranks.
+/// Which of the study's machines real ranks are held to stand on. Against another one a difference
+/// is no error.
+inline constexpr int kThisMachine = 0;
+/// Every pair of a real point and one simulated on that machine that do the same work on as many
+/// ranks.
 [[nodiscard]] std::vector<Comparison> compare(const std::vector<Point>& points,
                                               const std::vector<Times>& times, double confidence);
 

@@ -150,8 +150,9 @@ TEST(StudyAnalysis, EfficiencyIsAgainstTheFewestRanksThatHaveTimes) {
   EXPECT_THAT(curve.no_law, HasSubstr("2 points, want 3"));
 }
 
-TEST(StudyAnalysis, RealAndSimulatedPointsOfTheSameWorkAreCompared) {
+TEST(StudyAnalysis, RealPointsAreComparedWithTheSameWorkOnTheFirstMachine) {
   Study study = small_study();
+  study.machines = {"cpu-100g", "cpu-200g"};
   settle(study);
   const StudyPlan plan = plan_of(study);
   std::vector<Times> times(plan.points.size());
