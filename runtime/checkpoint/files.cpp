@@ -19,7 +19,9 @@ OpenFile::OpenFile(FileSystem& files, std::string path, FileSystem::Open how)
 }
 
 OpenFile::OpenFile(OpenFile&& other) noexcept
-    : files_(other.files_), path_(other.path_), handle_(std::exchange(other.handle_, -1)) {}
+    : files_(other.files_),
+      path_(std::move(other.path_)),
+      handle_(std::exchange(other.handle_, -1)) {}
 
 OpenFile::~OpenFile() {
   if (handle_ >= 0) static_cast<void>(files_.close(handle_));
@@ -96,7 +98,8 @@ void flush_directory(FileSystem& files, const std::string& path) {
 
 void remove_folder(FileSystem& files, const std::string& path) {
   for (const std::string& name : list_folder(files, path)) {
-    const std::string file = path + "/" + name;
+    std::string file = path;
+    file.append("/").append(name);
     int code = uninterrupted([&] { return files.unlink(file); });
     if (code == -EISDIR || code == -EPERM) {  // none of ours, but in our way
       remove_folder(files, file);
