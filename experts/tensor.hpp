@@ -25,8 +25,8 @@ struct MatrixView {
       : data(first), rows(num_rows), cols(num_cols), stride(row_stride) {}
   /// A view of mutable elements is also a view of constant ones.
   template <class U>
-  requires(std::is_same_v<T, const U>) MatrixView(
-      const MatrixView<U>& other)  // NOLINT(google-explicit-constructor): const is implied
+  // NOLINTNEXTLINE(google-explicit-constructor): const is implied
+  requires(std::is_same_v<T, const U>) MatrixView(const MatrixView<U>& other)
       : data(other.data), rows(other.rows), cols(other.cols), stride(other.stride) {}
 
   [[nodiscard]] std::span<T> row(std::int64_t r) const {

@@ -3,6 +3,7 @@
 /// @file
 /// The one way to wait: with a limit, a position to report when it is passed, and a clock that runs
 /// while nobody works.
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -104,6 +105,8 @@ class Deadline {
   /// Calls `done` until it is true: spins briefly, then yields the processor between calls, so that
   /// more ranks than cores still make progress. What is over within the spins costs no clock; while
   /// there is spare work, a piece of it is done between calls, and its time is no waiting.
+  /// While this rank is itself stopped, by a terminal, a debugger or a host that is busy elsewhere,
+  /// nobody is to blame: of the time between two looks only so much counts towards the limit.
   /// @param done  () -> bool
   /// @param whom  () -> std::string, what is waited for, asked only on failure: "rank 2"
   /// @param what  for the recorder
@@ -114,17 +117,23 @@ class Deadline {
       if (done()) return;
     }
     Clock::time_point begin = Clock::now();
+    Clock::time_point looked = begin;
+    Clock::duration counted{};
     // Asked before the clock each time: a rank that was itself stopped must look before it blames.
     while (!done()) {
       if (spare_ != nullptr && spare_->left()) {
-        begin = work_instead(begin);
+        begin = looked = work_instead(begin);
+        counted = {};
         continue;
       }
       const bool called = !observers_.empty() && tell_waits(what.peer);
-      if (const auto waited = Clock::now() - begin; called || waited >= limit_) {
+      const Clock::time_point now = Clock::now();
+      counted += std::min<Clock::duration>(now - looked, kAway);
+      looked = now;
+      if (called || counted >= limit_) {
         if (!called) tell_late();
         over(begin, what);
-        blame(whom(), waited);
+        blame(whom(), now - begin);
       }
       std::this_thread::yield();
     }
@@ -166,6 +175,8 @@ class Deadline {
  private:
   // A peer on another core answers within a few tests; beyond that it is likely to need this core.
   static constexpr int kSpins = 20;
+  /// What counts between two looks; longer than a turn of other ranks on a shared core.
+  static constexpr std::chrono::milliseconds kAway{250};
 
   /// @return  when the piece was done, from where on it waits again
   Clock::time_point work_instead(Clock::time_point begin);

@@ -22,6 +22,8 @@ using std::chrono::milliseconds;
 constexpr auto kRelaxed = std::memory_order_relaxed;
 constexpr int kTemporary = 75;
 constexpr milliseconds kTick{50};
+/// What counts between two ticks: while a rank is itself stopped, nobody else is to blame.
+constexpr milliseconds kAway{250};
 /// Between two looks at the ranks: who moves meanwhile is not stuck.
 constexpr milliseconds kSecondLook{100};
 /// For the others to say whom they wait for.
@@ -244,6 +246,8 @@ std::string Watch::hint() const {
 }
 
 void Watch::run() {
+  std::int64_t ticked = steady_ns();
+  std::int64_t blocked = 0;  // nanoseconds that count
   while (!stop_.load(std::memory_order_acquire)) {
     if (sees_mates()) {
       tick();
@@ -252,9 +256,11 @@ void Watch::run() {
       std::this_thread::sleep_for(milliseconds(5));
     }
     const std::int64_t since = blocked_since_.load(std::memory_order_acquire);
-    if (since != 0 && steady_ns() - since > blocked_limit_.load(kRelaxed) * 1'000'000) {
-      call_blocked();
-    }
+    const std::int64_t now = steady_ns();
+    const std::int64_t most = kAway.count() * 1'000'000;
+    blocked = since == 0 ? 0 : blocked + std::min(now - std::max(ticked, since), most);
+    ticked = now;
+    if (since != 0 && blocked > blocked_limit_.load(kRelaxed) * 1'000'000) call_blocked();
   }
 }
 

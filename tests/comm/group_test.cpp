@@ -130,6 +130,22 @@ TEST(Deadline, LooksOnceMoreAfterTheLimitBeforeItBlamesAnyone) {
   EXPECT_EQ(asked, 21);
 }
 
+TEST(Deadline, TheTimeThatARankWasItselfStoppedIsNobodysFault) {
+  Deadline deadline(milliseconds(600));
+  int asked = 0;
+  const auto stopped_once = [&] {
+    if (++asked == 21 || asked == 22) std::this_thread::sleep_for(milliseconds(500));
+    return asked == 23;
+  };
+  EXPECT_NO_THROW(deadline.wait(stopped_once, [] { return std::string("nobody"); }));
+  asked = 0;
+  const auto always_slow = [&] {
+    if (++asked > 20) std::this_thread::sleep_for(milliseconds(300));
+    return asked == 30;
+  };
+  EXPECT_THROW(deadline.wait(always_slow, [] { return std::string("rank 1"); }), DeadlineError);
+}
+
 TEST(Words, RanksAreListedSortedAndOnce) {
   EXPECT_EQ(rank_names({2}), "rank 2");
   EXPECT_EQ(rank_names({3, 1, 3}), "ranks 1 and 3");
