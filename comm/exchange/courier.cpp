@@ -8,10 +8,6 @@
 
 namespace switchyard::comm {
 namespace {
-// Steps that are open at once. In step s every rank talks to the one s further and hears the one s
-// before, so the ranks' windows meet, and no rank is written to by all others at the same time.
-constexpr int kWindow = 16;
-
 constexpr Extent bytes_extent(std::int64_t bytes) {
   return {.row_bytes = 1, .rows = bytes};
 }
@@ -22,9 +18,10 @@ void regain(Pending& pending, Buffer& part) {
 }
 }  // namespace
 
-Courier::Courier(Group& group, Channel channel)
+Courier::Courier(Group& group, Channel channel, int window)
     : group_(group),
       channel_(channel),
+      window_(window),
       out_(static_cast<std::size_t>(group.size())),
       talks_(static_cast<std::size_t>(group.size())) {}
 
@@ -95,8 +92,10 @@ void Courier::swap(std::vector<Parcel>& in, const Fill& fill, const Expect& expe
   int first = 1;   // the first step that is not finished
   int opened = 1;  // the first that is not open
   Awaited awaited{.what = "frames"};
+  // In step s every rank talks to the one s further and hears the one s before, so the ranks'
+  // windows meet, and no rank is written to by all others at the same time.
   const auto turn = [&] {
-    while (opened < steps && opened < first + kWindow) open(opened++, in, fill);
+    while (opened < steps && opened < first + window_) open(opened++, in, fill);
     for (int step = first; step < opened; ++step) {
       if (!talks_[static_cast<std::size_t>(step)].finished) advance(step, in, expect);
     }

@@ -23,7 +23,9 @@ struct Parcel {
 /// All calls are collective. What is empty is not sent: the header says so.
 class Courier {
  public:
-  Courier(Group& group, Channel channel);
+  /// @param window  frames that are under way at a time, each way
+  Courier(Group& group, Channel channel, int window = kWindow);
+  static constexpr int kWindow = 16;
 
   /// Called once for each other rank, just before its parcel leaves; `out` has header, note, body.
   using Fill = std::function<void(int to, Parcel& out)>;
@@ -61,6 +63,7 @@ class Courier {
 
   Group& group_;
   Channel channel_;
+  int window_;
   std::vector<Parcel> out_;  ///< [size]
   std::vector<Talk> talks_;  ///< [size], by step; step 0 would be oneself
   bool hollow_ = false;

@@ -5,9 +5,9 @@
 
 namespace switchyard::comm {
 
-P2pExchange::P2pExchange(Group& group, Channel channel)
+P2pExchange::P2pExchange(Group& group, Channel channel, int window)
     : RoundExchange(group, channel, "p2p"),
-      courier_(group, channel),
+      courier_(group, channel, window),
       rows_in_(static_cast<std::size_t>(group.size())),
       results_in_(static_cast<std::size_t>(group.size())) {}
 

@@ -11,7 +11,8 @@ namespace switchyard::comm {
 /// rank and direction, kept at its largest.
 class P2pExchange final : public RoundExchange {
  public:
-  P2pExchange(Group& group, Channel channel);
+  /// @param window  frames that are under way at a time, each way
+  P2pExchange(Group& group, Channel channel, int window = Courier::kWindow);
 
  private:
   void carry_rows(const Offer& offer) override;

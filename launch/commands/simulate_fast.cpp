@@ -136,12 +136,12 @@ Json to_json(const runtime::FastRunResult& result, const runtime::Machine& machi
 }  // namespace
 
 std::vector<Option> fast_options() {
-  return {
-      list_option("what-if", "CHANGE",
-                  "with --fast: perfect-balance, infinite-network, no-deduplication, one-level, "
-                  "two-level, relay, or another placement; any number of times"),
-      integer_option("links", "COUNT", "with --fast: busiest links to name", 20,
-                     {.least = 0, .most = 1'000'000})};
+  return {list_option("what-if", "CHANGE",
+                      "the same with one thing changed: perfect-balance, infinite-network, "
+                      "no-deduplication, one-level, two-level, relay, or another placement; any "
+                      "number of times"),
+          integer_option("links", "COUNT", "busiest links to name", 20,
+                         {.least = 0, .most = 1'000'000})};
 }
 
 void simulate_fast(const Options& options, const runtime::Machine& machine,

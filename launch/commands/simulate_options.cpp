@@ -70,8 +70,10 @@ std::vector<Option> simulate_options() {
                           "that the result is to stand for: those beyond --layers take the mean "
                           "time of those that are simulated; 0: none",
                           0, {.least = 0}),
-           integer_option("window", "COUNT", "frames of a relay under way at a time", 4,
-                          {.least = 1, .most = 1024}),
+           integer_option("window", "COUNT",
+                          "frames under way at a time; left out: as in a real run, 4 of a relay "
+                          "and 16 of p2p",
+                          std::nullopt, {.least = 1, .most = 65536}),
            list_option("simgrid", "NAME:VALUE", "a setting of SimGrid's own"),
            flag_option("allow-floods", "transport p2p beyond 64 ranks"),
            flag_option("allow-poll-costs", "smpi/test and smpi/iprobe above 1e-6 s")}) {
@@ -82,15 +84,21 @@ std::vector<Option> simulate_options() {
 }
 
 SimulateSettings simulate_settings(const Options& options) {
-  SimulateSettings settings{.run = run_settings(options),
-                            .machine = options.text("machine"),
-                            .ranks = 0,
-                            .numerics = options.flag("numerics"),
-                            .compute = !options.flag("no-compute"),
-                            .window = static_cast<int>(options.integer("window")),
-                            .layers = options.integer("of-layers"),
-                            .simgrid = options.list("simgrid")};
+  SimulateSettings settings{
+      .run = run_settings(options),
+      .machine = options.text("machine"),
+      .ranks = 0,
+      .numerics = options.flag("numerics"),
+      .compute = !options.flag("no-compute"),
+      .window = options.has("window") ? static_cast<int>(options.integer("window")) : 0,
+      .layers = options.integer("of-layers"),
+      .simgrid = options.list("simgrid"),
+      .what_if = options.list("what-if")};
   settings.fast = options.flag("fast");
+  settings.links = static_cast<std::size_t>(options.integer("links"));
+  if (settings.numerics && !settings.what_if.empty()) {
+    throw std::invalid_argument("--what-if: got it with --numerics, which computes what is there");
+  }
   if (settings.fast && !options.has("ranks")) {
     throw std::invalid_argument("--ranks: got none with --fast, want how many to estimate");
   }
@@ -106,6 +114,9 @@ SimulateSettings simulate_settings(const Options& options) {
     throw std::invalid_argument("--of-layers: got " + std::to_string(settings.layers) +
                                 ", want at least --layers, " + std::to_string(settings.run.layers));
   }
+  if (settings.numerics && settings.window > 0) {
+    throw std::invalid_argument("--window: got it with --numerics, which is a real run's");
+  }
   if (settings.numerics && settings.layers > settings.run.layers) {
     throw std::invalid_argument("--of-layers: got it with --numerics, which computes all layers");
   }
@@ -117,7 +128,7 @@ SimulateSettings simulate_settings(const Options& options) {
   return settings;
 }
 
-void settle_transport(const Options& options, int ranks, int nodes, SimulateSettings& settings) {
+void settle_transport(const Options& options, int nodes, SimulateSettings& settings) {
   std::string& transport = settings.run.layer.transport;
   if (transport == "auto") transport = nodes > 1 ? "relay" : "p2p";
   if (transport != "p2p" && transport != "relay") {
@@ -125,12 +136,16 @@ void settle_transport(const Options& options, int ranks, int nodes, SimulateSett
                                 ", want relay or p2p: simulated ranks share no memory, and "
                                 "collectives of MPI are a flat flood there");
   }
-  if (transport == "p2p" && ranks > kMostFlooding && !options.flag("allow-floods")) {
-    const auto messages = static_cast<std::int64_t>(ranks) * (ranks - 1);
-    throw std::invalid_argument("--transport: got p2p for " + std::to_string(ranks) +
-                                " ranks, whose " + std::to_string(messages) +
-                                " pairs flood the simulation, want relay on several nodes, or "
-                                "--allow-floods");
-  }
+  settings.floods = options.flag("allow-floods");
+  if (transport == "p2p") require_no_flood(settings, "--transport: got p2p");
+}
+
+void require_no_flood(const SimulateSettings& settings, const std::string& what) {
+  if (settings.floods || settings.ranks <= kMostFlooding) return;
+  const auto messages = std::int64_t{settings.ranks} * (settings.ranks - 1);
+  throw std::invalid_argument(what + " for " + std::to_string(settings.ranks) + " ranks, whose " +
+                              std::to_string(messages) +
+                              " pairs flood the simulation, want relay on several nodes, or "
+                              "--allow-floods");
 }
 }  // namespace switchyard::launch

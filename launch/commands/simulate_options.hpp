@@ -17,10 +17,15 @@ struct SimulateSettings {
   int ranks = 0;                     ///< 0: as many as the machine has
   bool numerics = false;             ///< rows have contents, and the output a digest
   bool compute = true;               ///< computing takes the machine's time
-  int window = 4;                    ///< of a relay
+  int window = 0;                    ///< 0: as in a real run
   std::int64_t layers = 0;           ///< that the result stands for
   std::vector<std::string> simgrid;  ///< NAME:VALUE
+  std::vector<std::string> what_if;  ///< one change each
   bool fast = false;                 ///< in closed form
+  bool floods = false;               ///< messages between all pairs of however many ranks
+  std::size_t links = 20;            ///< of the busiest, to name
+  bool balanced = false;             ///< what if: every rank computes as many rows as every other
+  bool deduplicate = true;           ///< what if not: a row goes to a rank once an expert
 };
 
 /// Without --json, which every command has.
@@ -29,5 +34,7 @@ struct SimulateSettings {
 /// @throws std::invalid_argument  combinations that cannot be, or would give wrong figures
 [[nodiscard]] SimulateSettings simulate_settings(const Options& options);
 /// What a number of ranks rules out. Sets the transport where it was left open.
-void settle_transport(const Options& options, int ranks, int nodes, SimulateSettings& settings);
+void settle_transport(const Options& options, int nodes, SimulateSettings& settings);
+/// @throws std::invalid_argument  "WHAT for 65 ranks, whose 4160 pairs flood the simulation, ..."
+void require_no_flood(const SimulateSettings& settings, const std::string& what);
 }  // namespace switchyard::launch

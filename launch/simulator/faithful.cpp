@@ -5,13 +5,14 @@
 #include <cstdlib>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "comm/group/mpi_group.hpp"
 #include "launch/commands/run_report.hpp"
+#include "launch/simulator/faithful_report.hpp"
+#include "launch/simulator/variant.hpp"
 #include "launch/terminal.hpp"
 #include "runtime/simulate/engine/simulation.hpp"
-#include "runtime/simulate/traffic.hpp"
+#include "runtime/simulate/flows.hpp"
 #include "runtime/status.hpp"
 
 namespace switchyard::launch {
@@ -21,20 +22,20 @@ using runtime::Simulation;
 // Bytes of every pair of ranks are shown up to so many.
 constexpr int kMostShown = 64;
 
-/// What the ranks hand in; they are in one process and come here one after the other.
-struct Collected {
-  runtime::RunResult result;
-  std::vector<runtime::RankTraffic> ranks;
-  std::vector<std::vector<std::int64_t>> sent;  ///< [ranks, ranks] bytes, if they are few
-  std::array<double, runtime::kAllTiers.size()> tier_bytes{};
+/// Tells the simulation what its ranks are at.
+class PhaseTeller : public comm::Observer {
+ public:
+  void moved(const comm::Position& to) override { Simulation::enters(to.phase); }
 };
 
+/// The ranks are in one process and come here one after the other.
 void count_bytes(const std::vector<std::int64_t>& sent, int rank, const runtime::Machine& machine,
-                 Collected& all) {
+                 runtime::Flows& flows, Faithful& all) {
   for (std::size_t to = 0; to < sent.size(); ++to) {
     if (sent[to] == 0) continue;
     const auto tier = machine.tier_of(rank, static_cast<int>(to));
     all.tier_bytes[static_cast<std::size_t>(tier)] += static_cast<double>(sent[to]);
+    flows.add(rank, static_cast<int>(to), static_cast<double>(sent[to]), 0);
   }
   if (!all.sent.empty()) all.sent[static_cast<std::size_t>(rank)] = sent;
 }
@@ -56,58 +57,11 @@ experts::DType stored_type(const SimulateSettings& settings, const runtime::Mach
   if (settings.run.weights != "auto") return experts::dtype_from(settings.run.weights);
   return machine.rates.empty() ? experts::DType::kFloat32 : machine.rates.front().type;
 }
-
-void print_more(const SimulateSettings& settings, const Collected& all,
-                const runtime::Machine& machine, std::ostream& out) {
-  const auto row = [&out](std::string name, const std::string& value) {
-    name.resize(16, ' ');
-    out << name << value << '\n';
-  };
-  row("machine", machine.name + ", " + std::to_string(machine.nodes) + " nodes of " +
-                     std::to_string(machine.ranks_per_node) +
-                     " ranks, fabric: " + std::string(runtime::name_of(machine.fabric.shape)));
-  const auto us = [](double seconds) { return std::to_string(seconds * 1e6) + " us"; };
-  row("simulated step", us(all.result.seconds / static_cast<double>(all.result.steps)));
-  if (settings.numerics) return;
-  const runtime::LayerTimes times = runtime::layer_times(all.ranks);
-  row("a layer", us(times.mean_s) + " in the mean, " + us(times.least_s) + " to " +
-                     us(times.most_s) + ", of " + std::to_string(settings.run.layers) +
-                     " simulated for " + std::to_string(settings.layers));
-}
-
-nlohmann::ordered_json to_json(const SimulateSettings& settings, const Collected& all,
-                               const runtime::Machine& machine, double simulated_s) {
-  nlohmann::ordered_json json = run_json(all.result);
-  json["engine"] = "faithful";
-  json["simgrid"] = Simulation::version();
-  json["machine"] = machine.name;
-  json["nodes"] = machine.nodes;
-  json["ranks_per_node"] = machine.ranks_per_node;
-  json["numerics"] = settings.numerics;
-  json["simulated_s"] = simulated_s;
-  json["simulated_step_s"] = all.result.seconds / static_cast<double>(all.result.steps);
-  if (!settings.numerics) {
-    const runtime::LayerTimes times = runtime::layer_times(all.ranks);
-    json["layers_simulated"] = settings.run.layers;
-    json["layer_s"] = {{"least", times.least_s}, {"mean", times.mean_s}, {"most", times.most_s}};
-    double messages = 0;
-    for (const auto& rank : all.ranks) messages += static_cast<double>(rank.messages);
-    json["messages_simulated"] = messages;
-  }
-  for (const runtime::Tier tier : runtime::kAllTiers) {
-    json["tier_bytes"][std::string(runtime::name_of(tier))] =
-        all.tier_bytes[static_cast<std::size_t>(tier)];
-  }
-  if (!all.sent.empty()) json["bytes_between_ranks"] = all.sent;
-  return json;
-}
 }  // namespace
 
-void simulate_faithful(const SimulateSettings& settings, const runtime::Machine& machine,
-                       std::ostream& out, JsonOutput& json) {
-  const auto wall = std::chrono::system_clock::now();
+Faithful simulate(const SimulateSettings& settings, const runtime::Machine& machine) {
   const int ranks = settings.ranks;
-  Collected all;
+  Faithful all;
   if (ranks <= kMostShown) all.sent.resize(static_cast<std::size_t>(ranks));
   const runtime::RunJob job = runtime::prepare_job(settings.run, 0, ranks);
   const runtime::TrafficJob traffic{.settings = settings.run,
@@ -116,11 +70,22 @@ void simulate_faithful(const SimulateSettings& settings, const runtime::Machine&
                                     .transport = settings.run.layer.transport,
                                     .window = settings.window,
                                     .weights = stored_type(settings, machine),
-                                    .compute = settings.compute};
+                                    .compute = settings.compute,
+                                    .balanced = settings.balanced,
+                                    .deduplicate = settings.deduplicate};
   if (!settings.numerics) all.ranks.resize(static_cast<std::size_t>(ranks));
+  Simulation simulation(machine, {.ranks = ranks, .settings = settings.simgrid});
+  const runtime::Platform& platform = simulation.platform();
+  runtime::Links links(
+      machine, {.names = platform.names(),
+                .bytes_per_s = platform.bytes_per_s(),
+                .route = [&platform](int from, int to) { return platform.route(from, to).links; }});
+  runtime::Flows flows(links, runtime::Flows::By::kSource);
+  PhaseTeller teller;
   const auto body = [&](int rank) {
     try {
       const auto group = comm::MpiGroup::world();
+      const comm::Observing observing(group->deadline(), &teller);
       group->play_nodes(machine.ranks_per_node);
       if (settings.numerics) {
         runtime::RunResult mine = runtime::run(*group, settings.run, {});
@@ -129,22 +94,33 @@ void simulate_faithful(const SimulateSettings& settings, const runtime::Machine&
         all.ranks[static_cast<std::size_t>(rank)] =
             runtime::carry_traffic(*group, traffic, Simulation::compute, Simulation::now);
       }
-      count_bytes(group->bytes_sent(), rank, machine, all);
+      count_bytes(group->bytes_sent(), rank, machine, flows, all);
     } catch (const std::exception& error) {
       leave(error, rank, ranks);
     }
   };
-  double simulated_s = 0;
-  {
-    Simulation simulation(machine, {.ranks = ranks, .settings = settings.simgrid});
-    simulation.run(body, leave_stuck);
-    simulated_s = Simulation::now();
-  }
+  simulation.run(body, leave_stuck);
+  all.simulated_s = Simulation::now();
+  all.path = simulation.critical_path();
+  all.flows = simulation.flows();
+  flows.finish();
+  all.links = runtime::busiest_links(links, flows.bytes(), settings.links);
   if (!settings.numerics) all.result = runtime::sum_up(traffic, all.ranks, settings.layers);
+  return all;
+}
+
+void simulate_faithful(const SimulateSettings& settings, const runtime::Machine& machine,
+                       std::ostream& out, JsonOutput& json) {
+  const auto wall = std::chrono::system_clock::now();
+  std::vector<WhatIf> what_if;
+  for (const std::string& name : settings.what_if) {
+    what_if.push_back(simulate_variant(name, settings, machine));
+  }
+  const Faithful all = simulate(settings, machine);
   print_run(all.result, out);
-  print_more(settings, all, machine, out);
+  print_faithful(settings, all, what_if, machine, out);
   if (!json.wanted()) return;
-  auto result = to_json(settings, all, machine, simulated_s);
+  auto result = faithful_json(settings, all, what_if, machine);
   result["wall_s"] = std::chrono::duration<double>(std::chrono::system_clock::now() - wall).count();
   json.write(result);
 }

@@ -41,7 +41,7 @@ int simulate(const std::vector<std::string>& args, const std::vector<std::string
   runtime::Machine machine = runtime::machine_from(settings.machine);
   if (settings.ranks == 0) settings.ranks = machine.ranks();
   machine = machine.with_ranks(settings.ranks);
-  if (!settings.fast) settle_transport(options, settings.ranks, machine.nodes, settings);
+  if (!settings.fast) settle_transport(options, machine.nodes, settings);
 
   Results results(STDOUT_FILENO);
   Results nowhere(-1);
@@ -54,7 +54,8 @@ int simulate(const std::vector<std::string>& args, const std::vector<std::string
   const bool silent = options.has("json") && options.text("json") == "-";
   std::ostream& out = silent ? nowhere : results;
   if (settings.fast) {
-    const runtime::Simulation simulation(machine, {.ranks = settings.ranks, .settings = {}});
+    const runtime::Simulation simulation(
+        machine, {.ranks = settings.ranks, .settings = {}, .carries = false});
     const runtime::Platform& platform = simulation.platform();
     const runtime::FabricLinks fabric{
         .names = platform.names(),

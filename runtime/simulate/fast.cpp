@@ -97,20 +97,8 @@ void FastEngine::compute(const FastCount& counts, const Placement& placement,
   }
 }
 
-std::vector<FastEngine::LinkUse> FastEngine::busiest(std::size_t most) const {
-  std::vector<std::size_t> order(bytes_.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  const auto busy = [&](std::size_t link) { return bytes_[link] / links_.bytes_per_s()[link]; };
-  const std::size_t shown = std::min(most, order.size());
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(shown), order.end(),
-                    [&](std::size_t a, std::size_t b) {
-                      return std::pair(-busy(a), a) < std::pair(-busy(b), b);
-                    });
-  std::vector<LinkUse> uses;
-  for (std::size_t i = 0; i < shown && bytes_[order[i]] > 0; ++i) {
-    uses.push_back({links_.name(order[i]), bytes_[order[i]], busy(order[i])});
-  }
-  return uses;
+std::vector<LinkUse> FastEngine::busiest(std::size_t most) const {
+  return busiest_links(links_, bytes_, most);
 }
 
 void FastEngine::forget_use() {

@@ -12,6 +12,7 @@
 #include "experts/dtype.hpp"
 #include "runtime/placement/placement.hpp"
 #include "runtime/simulate/flows.hpp"
+#include "runtime/simulate/link_use.hpp"
 #include "runtime/simulate/links.hpp"
 
 namespace switchyard::runtime {
@@ -67,13 +68,7 @@ class FastEngine {
   [[nodiscard]] LayerEstimate layer(const LayerChoice& choice, const Placement& placement,
                                     const FastSettings& settings);
 
-  /// One link over all layers so far.
-  struct LinkUse {
-    std::string name;
-    double bytes = 0;
-    double busy_s = 0;  ///< at its full rate
-  };
-  /// The busiest first.
+  /// Over all layers so far, the busiest first.
   [[nodiscard]] std::vector<LinkUse> busiest(std::size_t most) const;
   void forget_use();
   [[nodiscard]] Links& links() { return links_; }

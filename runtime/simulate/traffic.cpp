@@ -2,8 +2,10 @@
 #include "runtime/simulate/traffic.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <optional>
 
 #include "comm/base/hollow.hpp"
@@ -20,19 +22,25 @@ class Carrier {
         job_(job),
         pass_(pass),
         block_(job.job.block),
-        share_(share_of(job.job.tokens, group.rank(), group.size())),
-        given_(given_routing(job.settings, job.job, share_)),
         rows_of_(static_cast<std::size_t>(block_.router.experts)) {
     const comm::Channel channel = group.new_channel();
     if (job.transport == "relay") {
-      exchange_ = std::make_unique<comm::RelayExchange>(group, channel, job.window);
+      exchange_ = std::make_unique<comm::RelayExchange>(
+          group, channel, job.window > 0 ? job.window : comm::RelayExchange::kWindow);
     } else {
-      exchange_ = std::make_unique<comm::P2pExchange>(group, channel);
+      exchange_ = std::make_unique<comm::P2pExchange>(
+          group, channel, job.window > 0 ? job.window : comm::Courier::kWindow);
     }
     // Whole words, as rows of an exchange are.
     row_bytes_ = (comm::wire_bytes(job.settings.layer.wire, block_.expert.hidden) + 3) / 4 * 4;
   }
 
+  /// A step may have other tokens than the one before it.
+  void begin(std::int64_t step) {
+    tokens_now_ = tokens_of(job_.job, step);
+    share_ = share_of(tokens_now_, group_.rank(), group_.size());
+    given_ = given_routing(job_.settings, job_.job, share_);
+  }
   void layer(std::size_t number, std::int64_t step);
   void reset() {
     const comm::Traffic now = exchange_->traffic();
@@ -55,6 +63,8 @@ class Carrier {
     return {counted.phases, phase, group_.deadline(), nullptr};
   }
   void count(const comm::Delivery& delivery);
+  [[nodiscard]] experts::Routing route(std::size_t number, std::int64_t step);
+  [[nodiscard]] double computing() const;
   [[nodiscard]] double seconds_of(const experts::ExpertSpec& network, std::int64_t rows) const {
     if (!job_.compute) return 0;
     return job_.machine.crowding() *
@@ -66,6 +76,7 @@ class Carrier {
   const std::function<void(double)>& pass_;
   const experts::BlockSpec& block_;
   TokenShare share_;
+  std::int64_t tokens_now_ = 0;  ///< of all ranks
   GivenRouting given_;
   std::unique_ptr<comm::Exchange> exchange_;
   std::int64_t row_bytes_ = 0;
@@ -87,17 +98,44 @@ void Carrier::count(const comm::Delivery& delivery) {
   }
 }
 
+experts::Routing Carrier::route(std::size_t number, std::int64_t step) {
+  experts::Routing routing = given_(number, step);
+  if (job_.deduplicate) return routing;
+  // As if each choice were a token of its own.
+  routing.offsets.resize(routing.experts.size() + 1);
+  std::iota(routing.offsets.begin(), routing.offsets.end(), std::int64_t{0});
+  return routing;
+}
+
+/// In experts, with the rows that came for each.
+double Carrier::computing() const {
+  if (job_.balanced) {
+    const auto ranks = static_cast<double>(group_.size());
+    const std::int64_t here =
+        std::max<std::int64_t>(1, block_.router.experts / std::max(1, group_.size()));
+    const double rows = static_cast<double>(tokens_now_ * block_.router.top_k) / ranks;
+    return static_cast<double>(here) *
+           seconds_of(block_.expert, std::llround(rows / static_cast<double>(here)));
+  }
+  double seconds = 0;
+  for (const std::int64_t rows : rows_of_) {
+    if (rows > 0) seconds += seconds_of(block_.expert, rows);
+  }
+  return seconds;
+}
+
 void Carrier::layer(std::size_t number, std::int64_t step) {
   const std::int64_t layer = job_.job.model->moe_layers()[number];
   experts::Routing routing;
   {
     const PhaseTimer timer = enter(Phase::kRoute, layer, step);
-    routing = given_(number, step);
+    routing = route(number, step);
   }
   {
     const PhaseTimer timer = enter(Phase::kPlan, layer, step);
-    make_plan(routing, *job_.job.placement, group_.rank(), 0, share_.count, block_.router.identity,
-              block_.router.gate_on == experts::GateOn::kInput, plan_, scratch_);
+    make_plan(routing, placement_of(job_.job, number), group_.rank(), 0, routing.tokens(),
+              block_.router.identity, block_.router.gate_on == experts::GateOn::kInput, plan_,
+              scratch_);
     counted.planned += plan_.counts;
     plan_.offer.base = comm::hollow_memory();
     plan_.offer.row_bytes = row_bytes_;
@@ -112,10 +150,7 @@ void Carrier::layer(std::size_t number, std::int64_t step) {
   }
   {
     const PhaseTimer timer = enter(Phase::kExperts, layer, step);
-    double seconds = 0;
-    for (const std::int64_t rows : rows_of_) {
-      if (rows > 0) seconds += seconds_of(block_.expert, rows);
-    }
+    const double seconds = computing();
     counted.compute_s += seconds;
     pass_(seconds);
   }
@@ -162,6 +197,7 @@ RankTraffic carry_traffic(comm::Group& group, const TrafficJob& job,
       carrier.reset();
       carrier.counted.begin_s = now();
     }
+    carrier.begin(std::max<std::int64_t>(i, 0));
     for (std::int64_t layer = 0; layer < settings.layers; ++layer) {
       carrier.layer(static_cast<std::size_t>(layer), std::max<std::int64_t>(i, 0));
       if (i >= 0) carrier.counted.layer_end_s.push_back(now());
@@ -207,8 +243,11 @@ RunResult sum_up(const TrafficJob& job, const std::vector<RankTraffic>& ranks,
   result.steps = settings.steps;
   const double begin = most_over(ranks, [](const RankTraffic& rank) { return rank.begin_s; });
   result.seconds = (ends_of(ranks).back() - begin) * stretch;
+  for (std::int64_t step = 0; step < settings.steps; ++step) {
+    result.all_tokens += tokens_of(job.job, step);
+  }
   result.tokens_per_s =
-      result.seconds > 0 ? static_cast<double>(result.tokens) * steps / result.seconds : 0;
+      result.seconds > 0 ? static_cast<double>(result.all_tokens) / result.seconds : 0;
   const auto arrived = [](const RankTraffic& rank) { return rank.arrived; };
   result.rows_max = most_over(ranks, arrived) * stretch / steps;
   result.rows_mean = a_step(arrived) / count;

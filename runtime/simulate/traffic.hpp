@@ -25,9 +25,13 @@ struct TrafficJob {
   const Machine& machine;
   const RunJob& job;
   std::string transport;  ///< "p2p" or "relay"
-  int window = 4;         ///< frames of a relay that are under way at a time
+  int window = 0;         ///< frames that are under way at a time; 0: as in a real run
   experts::DType weights = experts::DType::kFloat32;  ///< that the machine's rates are asked for
   bool compute = true;                                ///< false: computing takes no time
+  /// What if every rank computed as many rows as every other?
+  bool balanced = false;
+  /// What if a row went to a rank once for each expert that it has there?
+  bool deduplicate = true;
 };
 
 /// What one rank counted, in all counted steps together.

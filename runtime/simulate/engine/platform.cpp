@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <simgrid/s4u.hpp>
 #include <stdexcept>
 #include <unordered_map>
@@ -45,13 +46,17 @@ std::vector<unsigned> unsigneds(const std::vector<int>& numbers) {
 }
 }  // namespace
 
-Platform::Platform(const Machine& machine)
+Platform::Platform(const Machine& machine, bool carries)
     : machine_(machine),
       hosts_(static_cast<std::size_t>(machine.ranks())),
       nodes_(static_cast<std::size_t>(machine.nodes)),
       gateways_(nodes_.size()) {
-  make_fabric()->seal();
+  s4u::NetZone* const root = s4u::create_full_zone("machine");
+  for (int node = 0; node < machine.nodes; ++node) make_node(node, root);
+  if (machine.nodes > 1) make_fabric(root);
   number_links();
+  if (carries && machine.nodes > 1) join_nodes(root);
+  root->seal();
 }
 
 void Platform::make_node(int node, s4u::NetZone* parent) {
@@ -127,92 +132,177 @@ void Platform::make_node(int node, s4u::NetZone* parent) {
   zone->seal();
 }
 
-s4u::NetZone* Platform::make_star() {
-  s4u::NetZone* const star = s4u::create_star_zone("fabric");
+void Platform::make_star(s4u::NetZone* root) {
   const TierCost& fabric = machine_.cost(Tier::kFabric);
   for (int node = 0; node < machine_.nodes; ++node) {
-    make_node(node, star);
-    if (machine_.nodes == 1) break;
-    const Both link = make_link(star, "fabric " + std::to_string(node), fabric.bytes_per_s,
-                                fabric.latency_s, fabric.half_duplex);
-    auto* const leaf = nodes_[static_cast<std::size_t>(node)]->get_netpoint();
-    auto* const gateway = gateways_[static_cast<std::size_t>(node)];
-    star->add_route(leaf, nullptr, gateway, nullptr, {link.out}, false);
-    star->add_route(nullptr, leaf, nullptr, gateway, {link.in}, false);
+    make_link(root, "fabric " + std::to_string(node), fabric.bytes_per_s, fabric.latency_s,
+              fabric.half_duplex);
   }
-  return star;
 }
 
-s4u::NetZone* Platform::make_fabric() {
+void Platform::make_fabric(s4u::NetZone* root) {
   const Fabric& shape = machine_.fabric;
-  if (shape.shape == Fabric::Shape::kStar || machine_.nodes == 1) return make_star();
   const TierCost& cost = machine_.cost(Tier::kFabric);
   const auto policy =
       cost.half_duplex ? s4u::Link::SharingPolicy::SHARED : s4u::Link::SharingPolicy::SPLITDUPLEX;
   const s4u::ClusterCallbacks leaves(
       [this](s4u::NetZone* zone, const std::vector<unsigned long>&, unsigned long id)
           -> std::pair<simgrid::kernel::routing::NetPoint*, simgrid::kernel::routing::NetPoint*> {
-        const int node = static_cast<int>(id);
-        if (node < machine_.nodes) {
-          make_node(node, zone);
-          const auto made = static_cast<std::size_t>(id);
-          return {nodes_[made]->get_netpoint(), gateways_[made]};
-        }
-        s4u::Host* const host = zone->create_host("empty " + std::to_string(id), 1e9);
+        s4u::Host* const host = zone->create_host("leaf " + std::to_string(id), 1e9);
         host->seal();
+        leaves_.resize(std::max<std::size_t>(leaves_.size(), id + 1));
+        leaves_[id] = host;
         return {host->get_netpoint(), nullptr};
       });
   switch (shape.shape) {
+    case Fabric::Shape::kStar:
+      return make_star(root);
     case Fabric::Shape::kFatTree:
-      return s4u::create_fatTree_zone(
-          "fabric", nullptr,
-          {static_cast<unsigned>(shape.down.size()), unsigneds(shape.down), unsigneds(shape.up),
-           std::vector<unsigned>(shape.down.size(), 1)},
-          leaves, cost.bytes_per_s, cost.latency_s, policy);
+      s4u::create_fatTree_zone("fabric", root,
+                               {static_cast<unsigned>(shape.down.size()), unsigneds(shape.down),
+                                unsigneds(shape.up), std::vector<unsigned>(shape.down.size(), 1)},
+                               leaves, cost.bytes_per_s, cost.latency_s, policy)
+          ->seal();
+      return;
     case Fabric::Shape::kDragonfly: {
       const auto pair = [](int count, int links) {
         return std::pair(static_cast<unsigned>(count), static_cast<unsigned>(links));
       };
-      return s4u::create_dragonfly_zone("fabric", nullptr,
-                                        {pair(shape.groups, shape.global_links),
-                                         pair(shape.chassis_per_group, shape.chassis_links),
-                                         pair(shape.routers_per_chassis, shape.router_links),
-                                         static_cast<unsigned>(shape.nodes_per_router)},
-                                        leaves, cost.bytes_per_s, cost.latency_s, policy);
+      s4u::create_dragonfly_zone("fabric", root,
+                                 {pair(shape.groups, shape.global_links),
+                                  pair(shape.chassis_per_group, shape.chassis_links),
+                                  pair(shape.routers_per_chassis, shape.router_links),
+                                  static_cast<unsigned>(shape.nodes_per_router)},
+                                 leaves, cost.bytes_per_s, cost.latency_s, policy)
+          ->seal();
+      return;
     }
     case Fabric::Shape::kTorus:
-      return s4u::create_torus_zone("fabric", nullptr, {shape.torus.begin(), shape.torus.end()},
-                                    leaves, cost.bytes_per_s, cost.latency_s, policy);
-    case Fabric::Shape::kStar:
-      break;
+      s4u::create_torus_zone("fabric", root, {shape.torus.begin(), shape.torus.end()}, leaves,
+                             cost.bytes_per_s, cost.latency_s, policy)
+          ->seal();
+      return;
   }
-  throw std::logic_error("platform: a fabric of no shape");
 }
 
 void Platform::number_links() {
-  std::vector<s4u::Link*> links = s4u::Engine::get_instance()->get_all_links();
-  std::ranges::sort(links, {}, [](const s4u::Link* link) { return link->get_name(); });
-  for (const s4u::Link* link : links) {
-    if (link->get_name().starts_with(kNode) || link->get_name() == "__loopback__") continue;
+  links_ = s4u::Engine::get_instance()->get_all_links();
+  std::erase_if(links_, [](const s4u::Link* link) {
+    return link->get_name().starts_with(kNode) || link->get_name() == "__loopback__";
+  });
+  std::ranges::sort(links_, {}, [](const s4u::Link* link) { return link->get_name(); });
+  for (const s4u::Link* link : links_) {
     names_.push_back(link->get_name());
     bytes_per_s_.push_back(link->get_bandwidth());
   }
 }
 
 Platform::Route Platform::route(int from, int to) const {
-  const auto host_of = [this](int node) {
-    return hosts_[static_cast<std::size_t>(node * machine_.ranks_per_node)];
-  };
-  std::vector<s4u::Link*> links;
-  double latency = 0;
-  host_of(from)->route_to(host_of(to), links, &latency);
   Route route;
-  for (const s4u::Link* link : links) {
-    const auto found = std::ranges::lower_bound(names_, link->get_name());
-    if (found == names_.end() || *found != link->get_name()) continue;
-    route.links.push_back(static_cast<int>(found - names_.begin()));
-    route.latency_s += link->get_latency();
+  const auto append = [&](const std::string& name) {
+    const auto found = std::ranges::lower_bound(names_, name);
+    if (found == names_.end() || *found != name) return;
+    const auto number = static_cast<std::size_t>(found - names_.begin());
+    route.links.push_back(static_cast<int>(number));
+    route.latency_s += links_[number]->get_latency();
+  };
+  if (leaves_.empty()) {
+    const bool half = machine_.cost(Tier::kFabric).half_duplex;
+    append("fabric " + std::to_string(from) + (half ? "" : "_UP"));
+    append("fabric " + std::to_string(to) + (half ? "" : "_DOWN"));
+    return route;
   }
+  std::vector<s4u::Link*> links;
+  leaves_[static_cast<std::size_t>(from)]->route_to(leaves_[static_cast<std::size_t>(to)], links,
+                                                    nullptr);
+  for (const s4u::Link* link : links) append(link->get_name());
   return route;
+}
+
+// A link whose senders' cards, or whose receivers' cards, are together no faster than it is can
+// only be full when all of those cards are: it never holds a flow up. Without it, flows that share
+// no other link are shares of their own, which SimGrid solves one by one.
+std::vector<char> Platform::find_binding(const std::vector<std::vector<int>>& routes) const {
+  const auto nodes = static_cast<std::size_t>(machine_.nodes);
+  const TierCost& rack = machine_.cost(Tier::kRack);
+  const double cards = rack.bytes_per_s * machine_.nics_per_node;
+  std::vector<double> least(links_.size(), std::numeric_limits<double>::infinity());
+  for (const bool by_sender : {true, false}) {
+    std::vector<double> sum(links_.size());
+    std::vector<std::size_t> last(links_.size(), nodes);
+    for (std::size_t a = 0; a < nodes; ++a) {
+      for (std::size_t b = 0; b < nodes; ++b) {
+        for (const int link : routes[by_sender ? a * nodes + b : b * nodes + a]) {
+          const auto l = static_cast<std::size_t>(link);
+          if (std::exchange(last[l], a) != a) sum[l] += cards;
+        }
+      }
+    }
+    for (std::size_t l = 0; l < sum.size(); ++l) least[l] = std::min(least[l], sum[l]);
+  }
+  std::vector<char> binding(links_.size());
+  // Without a latency of its own a card's route has none to be stretched (latency_factor).
+  const bool all = rack.latency_s <= 0 && machine_.cost(Tier::kFabric).latency_s > 0;
+  const bool half = machine_.cost(Tier::kFabric).half_duplex;
+  for (std::size_t l = 0; l < binding.size(); ++l) {
+    binding[l] = static_cast<char>(all || half || least[l] > bytes_per_s_[l]);
+  }
+  return binding;
+}
+
+void Platform::join_nodes(s4u::NetZone* root) {
+  const auto nodes = static_cast<std::size_t>(machine_.nodes);
+  std::vector<std::vector<int>> routes(nodes * nodes);
+  for (std::size_t a = 0; a < nodes; ++a) {
+    for (std::size_t b = 0; b < nodes; ++b) {
+      if (a != b) routes[a * nodes + b] = route(static_cast<int>(a), static_cast<int>(b)).links;
+    }
+  }
+  const std::vector<char> binding = find_binding(routes);
+  binding_ = static_cast<std::size_t>(std::ranges::count(binding, 1));
+  hops_.resize(nodes * nodes);
+  const double wide = 4 * machine_.cost(Tier::kRack).bytes_per_s * machine_.nics_per_node;
+  for (std::size_t a = 0; a < nodes; ++a) {
+    // A route has to have a link. Two nodes whose route has none left share one with those nodes
+    // that a relay reaches over the same cards.
+    std::vector<s4u::Link*> wires(static_cast<std::size_t>(machine_.ranks_per_node));
+    for (std::size_t b = 0; b < nodes; ++b) {
+      if (a == b) continue;
+      const auto& all = routes[a * nodes + b];
+      std::vector<LinkInRoute> kept;
+      for (const int link : all) {
+        const auto l = static_cast<std::size_t>(link);
+        if (binding[l] != 0) kept.emplace_back(links_[l]);
+      }
+      hops_[a * nodes + b] = {.all = static_cast<std::uint16_t>(all.size()),
+                              .kept = static_cast<std::uint16_t>(kept.size())};
+      if (kept.empty()) {
+        s4u::Link*& wire = wires[b % wires.size()];
+        if (wire == nullptr) {
+          wire = root->create_link(
+              kNode + std::to_string(a) + " wire " + std::to_string(b % wires.size()), wide);
+          wire->set_latency(0.0)->seal();
+        }
+        kept.emplace_back(wire);
+      }
+      root->add_route(nodes_[a]->get_netpoint(), nodes_[b]->get_netpoint(), gateways_[a],
+                      gateways_[b], kept, false);
+    }
+  }
+}
+
+double Platform::latency_factor(int from, int to, std::int64_t bytes) const {
+  const TierCost& cost = machine_.cost(std::min(machine_.tier_of(from, to), Tier::kRack));
+  const std::size_t a = static_cast<std::size_t>(machine_.node_of(from));
+  const std::size_t b = static_cast<std::size_t>(machine_.node_of(to));
+  const Hops hops = hops_.empty() ? Hops{} : hops_[a * nodes_.size() + b];
+  const double hop = machine_.cost(Tier::kFabric).latency_s;
+  const double route = cost.latency_s + hops.kept * hop;
+  return route > 0 ? (cost.latency_of(bytes) + hops.all * hop) / route : 1;
+}
+
+double Platform::bandwidth_factor(int from, int to, std::int64_t bytes) const {
+  const TierCost& cost = machine_.cost(std::min(machine_.tier_of(from, to), Tier::kRack));
+  return cost.bandwidth_of(bytes) / cost.bytes_per_s;
 }
 }  // namespace switchyard::runtime

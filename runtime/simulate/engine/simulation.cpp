@@ -9,8 +9,7 @@
 #include <smpi/smpi.h>
 #include <unordered_map>
 
-#include "comm/base/hollow.hpp"
-#include "runtime/simulate/engine/waiting.hpp"
+#include "runtime/simulate/engine/post.hpp"
 
 namespace switchyard::runtime {
 namespace {
@@ -24,47 +23,30 @@ const std::vector<std::string> kSettings{
     "smpi/iprobe:0",
     "smpi/wtime:0",
     "smpi/grow-injected-times:no",
-    "smpi/send-is-detached-thresh:0",  // a message occupies its sender until it is through
-    "smpi/bw-factor:0:1",              // not those of gigabit Ethernet
-    "smpi/lat-factor:0:1",
     "network/TCP-gamma:0",
     "network/crosstraffic:0",
     "network/weight-S:0",
     "contexts/stack-size:512",
 };
-/// Rows without contents have nothing to copy.
-void copy_message(smx_activity_t message, void* from, size_t bytes) {
-  if (comm::is_hollow(from)) return;
-  // Its class is not in the installed headers; it derives from this one and nothing else.
-  smpi_comm_copy_buffer_callback(reinterpret_cast<simgrid::kernel::activity::CommImpl*>(message),
-                                 from, bytes);
-}
 
-/// Latency and rate of a message by its size, where the machine has protocols.
-void set_size_steps(const Machine& machine, const Platform& platform) {
-  if (std::ranges::all_of(machine.tiers, [](const TierCost& cost) { return cost.steps.empty(); })) {
-    return;
-  }
+/// Latency and rate of a message by its size and its route; instead of SimGrid's factors of TCP on
+/// gigabit Ethernet (latency x 13.01, rate x 0.97).
+void set_factors(const Platform& platform) {
   auto rank_of = std::make_shared<std::unordered_map<const s4u::Host*, int>>();
   for (const s4u::Host* host : platform.hosts()) {
     rank_of->emplace(host, static_cast<int>(rank_of->size()));
   }
-  const auto cost_of = [&machine, rank_of ](const s4u::Host* from, const s4u::Host* to) -> auto& {
-    const Tier tier = machine.tier_of(rank_of->at(from), rank_of->at(to));
-    return machine.cost(std::min(tier, Tier::kRack));
-  };
   auto* const model = s4u::Engine::get_instance()->get_netzone_root()->get_network_model();
-  model->set_lat_factor_cb(
-      [cost_of](double size, const s4u::Host* from, const s4u::Host* to, const auto&, const auto&) {
-        const TierCost& cost = cost_of(from, to);
-        if (cost.latency_s <= 0) return 1.0;
-        return cost.latency_of(static_cast<std::int64_t>(size)) / cost.latency_s;
-      });
-  model->set_bw_factor_cb(
-      [cost_of](double size, const s4u::Host* from, const s4u::Host* to, const auto&, const auto&) {
-        const TierCost& cost = cost_of(from, to);
-        return cost.bandwidth_of(static_cast<std::int64_t>(size)) / cost.bytes_per_s;
-      });
+  model->set_lat_factor_cb([&platform, rank_of](double size, const s4u::Host* from,
+                                                const s4u::Host* to, const auto&, const auto&) {
+    return platform.latency_factor(rank_of->at(from), rank_of->at(to),
+                                   static_cast<std::int64_t>(size));
+  });
+  model->set_bw_factor_cb([&platform, rank_of](double size, const s4u::Host* from,
+                                               const s4u::Host* to, const auto&, const auto&) {
+    return platform.bandwidth_factor(rank_of->at(from), rank_of->at(to),
+                                     static_cast<std::int64_t>(size));
+  });
 }
 }  // namespace
 
@@ -89,14 +71,16 @@ struct Simulation::Parts {
   int argc = 0;
   std::unique_ptr<s4u::Engine> engine;
   std::optional<Platform> platform;
+  std::optional<Post> post;
 };
 
 Simulation::Simulation(const Machine& machine, const SimulationOptions& options)
     : parts_(std::make_unique<Parts>(machine, options)) {
-  parts_->platform.emplace(machine);
-  set_size_steps(machine, *parts_->platform);
+  parts_->platform.emplace(machine, options.carries);
+  if (!options.carries) return;
+  set_factors(*parts_->platform);
   SMPI_init();
-  smpi_comm_set_copy_data_callback(copy_message);
+  parts_->post.emplace(machine, parts_->platform->hosts());
 }
 
 Simulation::~Simulation() = default;
@@ -104,7 +88,6 @@ Simulation::~Simulation() = default;
 void Simulation::run(const std::function<void(int rank)>& body,
                      const std::function<void()>& stuck) {
   const int ranks = parts_->ranks;
-  const Machine& machine = parts_->machine;
   s4u::Engine::on_deadlock_cb(stuck);
   SMPI_app_instance_register(kName, nullptr, ranks);
   for (int rank = 0; rank < ranks; ++rank) {
@@ -112,14 +95,16 @@ void Simulation::run(const std::function<void(int rank)>& body,
         "rank" + std::to_string(rank), parts_->platform->hosts()[static_cast<std::size_t>(rank)]);
     actor->set_property("instance_id", kName);
     actor->set_property("rank", std::to_string(rank));
-    actor->start([&body, &machine, rank] {
-      OpenMessages open(machine, rank);
+    actor->start([&body, this, rank] {
+      Desk desk(*parts_->post, rank);
       int argc = 0;
       char** argv = nullptr;
       MPI_Init(&argc, &argv);
-      smpi_process_set_user_data(&open);
+      desk.groups = {MPI_COMM_WORLD};
+      smpi_process_set_user_data(&desk);
       body(rank);
       smpi_process_set_user_data(nullptr);
+      desk.leave();
       MPI_Finalize();
     });
   }
@@ -136,7 +121,19 @@ double Simulation::now() {
 }
 
 void Simulation::compute(double seconds) {
-  if (seconds > 0) s4u::this_actor::sleep_for(seconds);
+  if (Desk* const desk = Desk::mine(); desk != nullptr) desk->pass(seconds);
+}
+
+void Simulation::enters(std::string_view phase) {
+  if (Desk* const desk = Desk::mine(); desk != nullptr) desk->enters(phase);
+}
+
+std::vector<Cause> Simulation::critical_path() const {
+  return parts_->post->last_cause().path();
+}
+
+std::int64_t Simulation::flows() const {
+  return parts_->post->flows();
 }
 
 std::string Simulation::version() {

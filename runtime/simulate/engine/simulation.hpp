@@ -3,11 +3,14 @@
 /// @file
 /// Ranks as actors of SimGrid in one process, each with an MPI of its own (SMPI). Nothing of
 /// SimGrid shows here.
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "runtime/simulate/engine/causes.hpp"
 #include "runtime/simulate/engine/platform.hpp"
 #include "runtime/simulate/machine.hpp"
 
@@ -17,6 +20,7 @@ struct SimulationOptions {
   int ranks = 1;  ///< at most those of the machine
   /// "NAME:VALUE" of SimGrid's own settings, after ours.
   std::vector<std::string> settings = {};
+  bool carries = true;  ///< false: nothing will run, only routes are asked for
 };
 
 /// One a process, for SimGrid has one engine.
@@ -39,6 +43,12 @@ class Simulation {
   [[nodiscard]] const Platform& platform() const;
   /// This rank computes for so long.
   static void compute(double seconds);
+  /// What this rank is at from here on, a literal.
+  static void enters(std::string_view phase);
+  /// Of the rank that ended last, after run().
+  [[nodiscard]] std::vector<Cause> critical_path() const;
+  /// Flows of the network so far.
+  [[nodiscard]] std::int64_t flows() const;
   /// "3.32"
   [[nodiscard]] static std::string version();
 
