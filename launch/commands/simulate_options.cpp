@@ -35,6 +35,16 @@ void require_simulated(const runtime::RunSettings& run, const Options& options) 
     throw std::invalid_argument(std::string("--") + flag +
                                 ": got it in a simulation, which has no such thing");
   }
+  for (const char* const file : {"output", "record-trace", "save-to"}) {
+    if (!options.has(file)) continue;
+    throw std::invalid_argument(std::string("--") + file +
+                                ": got it in a simulation, which writes no rows, want run");
+  }
+  if (options.has("trace") && (options.flag("fast") || options.flag("numerics"))) {
+    throw std::invalid_argument(std::string("--trace: got it with --") +
+                                (options.flag("fast") ? "fast" : "numerics") +
+                                ", want the simulation of time, rank by rank");
+  }
   if (run.rebalance.on()) {
     throw std::invalid_argument("--rebalance: got " + run.rebalance.policy +
                                 " in a simulation, whose experts stay, want off; place compare "
@@ -53,6 +63,7 @@ std::vector<Option> simulate_options() {
     // Nothing is warmed up by a first step, and one step is like the other.
     if (option.name == "steps") option.fallback = "1";
     if (option.name == "warmup") option.fallback = "0";
+    if (option.name == "trace-events") option.fallback = "4096";  // of each of many ranks
   }
   for (Option& option : std::vector<Option>{
            text_option("machine", "NAME|FILE", "a preset, by any unique beginning, or a file",
@@ -93,7 +104,8 @@ SimulateSettings simulate_settings(const Options& options) {
       .window = options.has("window") ? static_cast<int>(options.integer("window")) : 0,
       .layers = options.integer("of-layers"),
       .simgrid = options.list("simgrid"),
-      .what_if = options.list("what-if")};
+      .what_if = options.list("what-if"),
+      .trace = options.has("trace") ? options.text("trace") : ""};
   settings.fast = options.flag("fast");
   settings.links = static_cast<std::size_t>(options.integer("links"));
   if (settings.numerics && !settings.what_if.empty()) {

@@ -21,6 +21,7 @@ struct SimulateSettings {
   std::int64_t layers = 0;           ///< that the result stands for
   std::vector<std::string> simgrid;  ///< NAME:VALUE
   std::vector<std::string> what_if;  ///< one change each
+  std::string trace;                 ///< file of the timelines; empty: none
   bool fast = false;                 ///< in closed form
   bool floods = false;               ///< messages between all pairs of however many ranks
   std::size_t links = 20;            ///< of the busiest, to name

@@ -3,7 +3,10 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "comm/group/mpi_group.hpp"
@@ -11,6 +14,8 @@
 #include "launch/simulator/faithful_report.hpp"
 #include "launch/simulator/variant.hpp"
 #include "launch/terminal.hpp"
+#include "runtime/report/trace_file.hpp"
+#include "runtime/report/whole_file.hpp"
 #include "runtime/simulate/engine/simulation.hpp"
 #include "runtime/simulate/flows.hpp"
 #include "runtime/status.hpp"
@@ -57,6 +62,17 @@ experts::DType stored_type(const SimulateSettings& settings, const runtime::Mach
   if (settings.run.weights != "auto") return experts::dtype_from(settings.run.weights);
   return machine.rates.empty() ? experts::DType::kFloat32 : machine.rates.front().type;
 }
+void write_timelines(const std::string& name, Faithful& all) {
+  runtime::WholeFile file("--trace", name);
+  all.result.trace = runtime::write_trace(all.timelines, [&file](std::string_view text) {
+    file.write(std::as_bytes(std::span(text)));
+  });
+  file.commit();
+  if (all.result.trace.dropped == 0) return;
+  Reporter().warning("--trace: the first " + std::to_string(all.result.trace.dropped) +
+                     " events made room for later ones; more --trace-events keep them");
+}
+
 }  // namespace
 
 Faithful simulate(const SimulateSettings& settings, const runtime::Machine& machine) {
@@ -74,6 +90,9 @@ Faithful simulate(const SimulateSettings& settings, const runtime::Machine& mach
                                     .balanced = settings.balanced,
                                     .deduplicate = settings.deduplicate};
   if (!settings.numerics) all.ranks.resize(static_cast<std::size_t>(ranks));
+  for (int r = 0; r < ranks && settings.run.trace_events > 0; ++r) {
+    all.timelines.push_back(std::make_unique<runtime::Timeline>(1, settings.run.trace_events));
+  }
   Simulation simulation(machine, {.ranks = ranks, .settings = settings.simgrid});
   const runtime::Platform& platform = simulation.platform();
   runtime::Links links(
@@ -91,8 +110,10 @@ Faithful simulate(const SimulateSettings& settings, const runtime::Machine& mach
         runtime::RunResult mine = runtime::run(*group, settings.run, {});
         if (rank == 0) all.result = std::move(mine);
       } else {
-        all.ranks[static_cast<std::size_t>(rank)] =
-            runtime::carry_traffic(*group, traffic, Simulation::compute, Simulation::now);
+        const auto r = static_cast<std::size_t>(rank);
+        all.ranks[r] =
+            runtime::carry_traffic(*group, traffic, Simulation::compute, Simulation::now,
+                                   all.timelines.empty() ? nullptr : all.timelines[r].get());
       }
       count_bytes(group->bytes_sent(), rank, machine, flows, all);
     } catch (const std::exception& error) {
@@ -116,7 +137,8 @@ void simulate_faithful(const SimulateSettings& settings, const runtime::Machine&
   for (const std::string& name : settings.what_if) {
     what_if.push_back(simulate_variant(name, settings, machine));
   }
-  const Faithful all = simulate(settings, machine);
+  Faithful all = simulate(settings, machine);
+  if (!all.timelines.empty()) write_timelines(settings.trace, all);
   print_run(all.result, out);
   print_faithful(settings, all, what_if, machine, out);
   if (!json.wanted()) return;

@@ -4,6 +4,7 @@
 /// The real program's exchange over a simulated network.
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "launch/commands/simulate_options.hpp"
@@ -26,6 +27,7 @@ struct Faithful {
   std::vector<runtime::Cause> path;     ///< that ended last
   std::int64_t flows = 0;               ///< of the network
   double simulated_s = 0;
+  std::vector<std::unique_ptr<runtime::Timeline>> timelines;  ///< by rank, if they are wanted
 };
 
 /// Once a process. A rank that fails ends the program with its message.

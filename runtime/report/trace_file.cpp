@@ -248,6 +248,28 @@ std::vector<std::string> split(std::span<const std::byte> joined) {
   }
   return names;
 }
+
+/// Over all ranks, and when the first event began.
+struct Whole {
+  TraceSummary summary;
+  std::int64_t origin_ns = std::numeric_limits<std::int64_t>::max();
+};
+
+Whole sum_up(const std::vector<RankHeader>& headers) {
+  Whole whole;
+  for (const RankHeader& rank : headers) {
+    whole.summary.events += rank.events;
+    whole.summary.dropped += rank.dropped;
+    whole.summary.clock_error_ns = std::max(whole.summary.clock_error_ns, rank.error_ns);
+    whole.origin_ns = std::min(whole.origin_ns, rank.first_ns);
+  }
+  return whole;
+}
+
+void write_tail(Out& out) {
+  out.add("\n]}\n");
+  out.flush();
+}
 }  // namespace
 
 TraceSummary write_trace(comm::Group& group, const Timeline& timeline,
@@ -258,18 +280,11 @@ TraceSummary write_trace(comm::Group& group, const Timeline& timeline,
   for (const auto& rank : comm::allgather_values<RankHeader>(group, std::span(&mine.header, 1))) {
     headers.push_back(rank[0]);
   }
-  TraceSummary summary;
-  std::int64_t origin_ns = std::numeric_limits<std::int64_t>::max();
-  for (const RankHeader& rank : headers) {
-    summary.events += rank.events;
-    summary.dropped += rank.dropped;
-    summary.clock_error_ns = std::max(summary.clock_error_ns, rank.error_ns);
-    origin_ns = std::min(origin_ns, rank.first_ns);
-  }
+  const Whole whole = sum_up(headers);
   const auto names = comm::gather(group, std::as_bytes(std::span(mine.names)));
   Out out(sink);
-  if (group.rank() == 0) write_head(out, headers, summary);
-  Writer writer{.out = out, .origin_ns = origin_ns, .names = {}};
+  if (group.rank() == 0) write_head(out, headers, whole.summary);
+  Writer writer{.out = out, .origin_ns = whole.origin_ns, .names = {}};
   int named = -1;
   comm::stream_to_root(group, std::as_bytes(std::span(mine.records)),
                        [&](int rank, std::span<const std::byte> bytes) {
@@ -284,11 +299,27 @@ TraceSummary write_trace(comm::Group& group, const Timeline& timeline,
                            writer.write(record);
                          }
                        });
-  if (group.rank() == 0) {
-    out.add("\n]}\n");
-    out.flush();
+  if (group.rank() == 0) write_tail(out);
+  return whole.summary;
+}
+
+TraceSummary write_trace(const std::vector<std::unique_ptr<Timeline>>& ranks,
+                         const std::function<void(std::string_view)>& sink) {
+  const comm::AlignedClock clock;
+  std::vector<RankHeader> headers;
+  for (const auto& timeline : ranks) headers.push_back(pack(*timeline, clock).header);
+  const Whole whole = sum_up(headers);
+  Out out(sink);
+  write_head(out, headers, whole.summary);
+  Writer writer{.out = out, .origin_ns = whole.origin_ns, .names = {}};
+  for (const auto& timeline : ranks) {
+    const Packed packed = pack(*timeline, clock);
+    writer.names = split(std::as_bytes(std::span(packed.names)));
+    for (const Record& record : packed.records) writer.write(record);
+    ++writer.rank;
   }
-  return summary;
+  write_tail(out);
+  return whole.summary;
 }
 
 TraceRecorder::TraceRecorder(comm::Group& group, int threads, std::int64_t events) : group_(group) {

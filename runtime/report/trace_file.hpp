@@ -5,8 +5,10 @@
 /// ui.perfetto.dev draw: a process a rank, a thread a lane, times on rank 0's clock.
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "comm/group/clock.hpp"
 #include "comm/group/group.hpp"
@@ -27,6 +29,11 @@ struct TraceSummary {
 /// @return       the same on every rank
 TraceSummary write_trace(comm::Group& group, const Timeline& timeline,
                          const comm::AlignedClock& clock,
+                         const std::function<void(std::string_view)>& sink);
+
+/// The same of ranks that are in one process and have one clock: simulated ones.
+/// @param ranks  by rank
+TraceSummary write_trace(const std::vector<std::unique_ptr<Timeline>>& ranks,
                          const std::function<void(std::string_view)>& sink);
 
 /// One recording of a program that may or may not be asked for one.

@@ -17,10 +17,12 @@ namespace {
 /// One rank on its way through the layers.
 class Carrier {
  public:
-  Carrier(comm::Group& group, const TrafficJob& job, const std::function<void(double)>& pass)
+  Carrier(comm::Group& group, const TrafficJob& job, const std::function<void(double)>& pass,
+          Timeline* timeline)
       : group_(group),
         job_(job),
         pass_(pass),
+        timeline_(timeline),
         block_(job.job.block),
         rows_of_(static_cast<std::size_t>(block_.router.experts)) {
     const comm::Channel channel = group.new_channel();
@@ -60,7 +62,7 @@ class Carrier {
  private:
   PhaseTimer enter(Phase phase, std::int64_t layer, std::int64_t step) {
     group_.deadline().at({.step = step, .layer = layer, .phase = name_of(phase)});
-    return {counted.phases, phase, group_.deadline(), nullptr};
+    return {counted.phases, phase, group_.deadline(), timeline_};
   }
   void count(const comm::Delivery& delivery);
   [[nodiscard]] experts::Routing route(std::size_t number, std::int64_t step);
@@ -74,6 +76,7 @@ class Carrier {
   comm::Group& group_;
   const TrafficJob& job_;
   const std::function<void(double)>& pass_;
+  Timeline* timeline_;  ///< may be null
   const experts::BlockSpec& block_;
   TokenShare share_;
   std::int64_t tokens_now_ = 0;  ///< of all ranks
@@ -189,16 +192,21 @@ std::vector<double> ends_of(const std::vector<RankTraffic>& ranks) {
 
 RankTraffic carry_traffic(comm::Group& group, const TrafficJob& job,
                           const std::function<void(double)>& pass,
-                          const std::function<double()>& now) {
-  Carrier carrier(group, job, pass);
+                          const std::function<double()>& now, Timeline* timeline) {
+  Carrier carrier(group, job, pass, timeline);
+  std::optional<comm::Recording> recording;
+  if (timeline != nullptr) recording.emplace(group.deadline(), timeline);
   const RunSettings& settings = job.settings;
   for (std::int64_t i = -settings.warmup; i < settings.steps; ++i) {
     if (i == 0) {
       carrier.reset();
       carrier.counted.begin_s = now();
+      if (timeline != nullptr) timeline->clear();
     }
     carrier.begin(std::max<std::int64_t>(i, 0));
+    const TimelineSpan whole(timeline, EventKind::kStep, "step", group.deadline());
     for (std::int64_t layer = 0; layer < settings.layers; ++layer) {
+      const TimelineSpan one(timeline, EventKind::kLayer, "layer", group.deadline());
       carrier.layer(static_cast<std::size_t>(layer), std::max<std::int64_t>(i, 0));
       if (i >= 0) carrier.counted.layer_end_s.push_back(now());
     }

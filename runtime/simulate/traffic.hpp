@@ -12,6 +12,7 @@
 #include "comm/group/group.hpp"
 #include "runtime/layer/plan.hpp"
 #include "runtime/report/phases.hpp"
+#include "runtime/report/timeline.hpp"
 #include "runtime/run/job.hpp"
 #include "runtime/run/run.hpp"
 #include "runtime/run/settings.hpp"
@@ -50,9 +51,11 @@ struct RankTraffic {
 /// One rank's part of all steps. Collective.
 /// @param pass  lets so many seconds of simulated time pass
 /// @param now   in simulated seconds
+/// @param timeline  of this rank's counted steps; null: nobody wants to know
 [[nodiscard]] RankTraffic carry_traffic(comm::Group& group, const TrafficJob& job,
                                         const std::function<void(double)>& pass,
-                                        const std::function<double()>& now);
+                                        const std::function<double()>& now,
+                                        Timeline* timeline = nullptr);
 
 /// How long layers took, from the end of one on its last rank to that of the next.
 struct LayerTimes {

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/launch/program.hpp"
+#include "tests/runtime/trace_check.hpp"
 
 namespace {
 using switchyard::tests::mpirun;
@@ -369,6 +370,9 @@ TEST(Simulate, RefusesWhatWouldGiveWrongFigures) {
       {{"--routing", "uniform", "--numerics", "--window", "1"}, "--window"},
       {{"--routing", "uniform", "--transport", "relay", "--ranks", "65", "--what-if", "one-level"},
        "--allow-floods"},
+      {{"--routing", "uniform", "--trace", "t.json", "--fast", "--ranks", "4"}, "--fast"},
+      {{"--trace", "t.json", "--numerics"}, "--numerics"},
+      {{"--routing", "uniform", "--record-trace", "t.trace"}, "--record-trace"},
       {{"--routing", "uniform", "--machine", "abacus"}, "abacus"},
       {{"--routing", "uniform", "--machine", dragonfly}, "want at most"}};
   for (const Refusal& one : cases) {
@@ -397,6 +401,32 @@ TEST(Simulate, TakesTheSameTimeTwiceBitForBit) {
     EXPECT_EQ(once.value("simulated_s", 0.0), twice.value("simulated_s", 1.0));
     EXPECT_EQ(once["phases"], twice["phases"]);
   }
+}
+
+TEST(Simulate, WritesATimelineOfItsRanksOnTheSimulatedClock) {
+  const std::string file = testing::TempDir() + "simulate_timeline.json";
+  const auto result =
+      simulated({"--routing", "uniform", "--transport", "p2p", "--ranks", "5", "--trace", file});
+  const auto trace = nlohmann::json::parse(std::ifstream(file), nullptr, false);
+  ASSERT_TRUE(trace.is_object());
+  switchyard::tests::expect_sound(trace, 5, 1);
+  EXPECT_EQ(trace["otherData"]["clock_error_us"], 0.0);
+  EXPECT_EQ(trace["otherData"]["events"], result.value("trace_events", 0));
+  // The phase that the report has is the one that is drawn.
+  double longest_us = 0;
+  for (const auto& [lane, events] : switchyard::tests::by_lane(trace)) {
+    double dispatch_us = 0;
+    for (const auto& event : events) {
+      if (event["name"] == "dispatch") dispatch_us += event["dur"].get<double>();
+    }
+    longest_us = std::max(longest_us, dispatch_us);
+  }
+  double reported_ms = 0;
+  for (const auto& phase : result["phases"]) {
+    if (phase["name"] == "dispatch") reported_ms = phase["slowest_rank_ms"];
+  }
+  EXPECT_GT(reported_ms, 0);
+  EXPECT_NEAR(longest_us / 2e3, reported_ms, 1e-5);  // a step of two
 }
 
 TEST(Simulate, HasOneMpiInEachProgram) {
