@@ -5,7 +5,7 @@
 #include <cmath>
 #include <gmock/gmock.h>
 #include <limits>
-#include <regex>
+#include <string_view>
 
 #include "runtime/page/chart/bars.hpp"
 #include "runtime/page/chart/curves.hpp"
@@ -27,19 +27,25 @@ int count(const std::string& text, const std::string& words) {
   return found;
 }
 
-/// Every element is closed, in order, and no text has a letter that ends a tag.
+/// Every element is closed, in order, and no text has a letter that begins or ends a tag.
 void expect_well_formed(const std::string& markup) {
   std::vector<std::string> open;
-  const std::regex tag("<(/?)([a-zA-Z0-9]+)([^<>]*?)(/?)>");
-  for (std::sregex_iterator it(markup.begin(), markup.end(), tag), end; it != end; ++it) {
-    const std::string name = (*it)[2];
-    if ((*it)[1] == "/") {
-      ASSERT_FALSE(open.empty()) << name;
-      ASSERT_EQ(open.back(), name);
-      open.pop_back();
-    } else if ((*it)[4] != "/") {
+  for (auto at = markup.find('<'); at != std::string::npos; at = markup.find('<', at + 1)) {
+    const auto end = markup.find_first_of("<>", at + 1);
+    ASSERT_NE(end, std::string::npos);
+    ASSERT_EQ(markup[end], '>') << markup.substr(at, 80);
+    const bool closes = markup[at + 1] == '/';
+    if (std::string_view("?!").find(markup[at + 1]) != std::string_view::npos) continue;
+    if (markup[end - 1] == '/') continue;
+    const auto begin = at + (closes ? 2 : 1);
+    const std::string name = markup.substr(begin, markup.find_first_of(" \n>", begin) - begin);
+    if (!closes) {
       open.push_back(name);
+      continue;
     }
+    ASSERT_FALSE(open.empty()) << name;
+    ASSERT_EQ(open.back(), name);
+    open.pop_back();
   }
   EXPECT_TRUE(open.empty()) << open.back();
 }
