@@ -252,7 +252,8 @@ CheckpointInfo run_from_text(const std::string& text, const std::string& where) 
       std::from_chars(layer.data(), layer.data() + layer.size(), number);
       rows.get_to(info.load[number]);
     }
-    for (const auto& [layer, lists] : json.value("experts_in", nlohmann::json::object()).items()) {
+    const auto experts_in = json.value("experts_in", nlohmann::json::object());
+    for (const auto& [layer, lists] : experts_in.items()) {
       std::int64_t number = -1;
       std::from_chars(layer.data(), layer.data() + layer.size(), number);
       lists.get_to(info.experts_in[number]);
