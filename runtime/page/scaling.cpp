@@ -80,6 +80,15 @@ std::pair<double, double> interval(const Spread& spread, double unit) {
   return {low / unit, high / unit};
 }
 
+/// Without points. @param number  of the series in its sweep
+Curve curve_of(const Series& series, std::size_t number) {
+  return {.name = series.label,
+          .colour = static_cast<int>(number),
+          .made = !is_real(series.kind),
+          .points = {},
+          .law = {}};
+}
+
 CurveChart time_chart(const Sweep& sweep, const SweepWords& words) {
   const auto [least, most] = span_ms(sweep);
   const Unit unit = time_unit(most / 1e3);
@@ -88,11 +97,7 @@ CurveChart time_chart(const Sweep& sweep, const SweepWords& words) {
   std::set<double> xs;
   for (std::size_t i = 0; i < sweep.series.size(); ++i) {
     const Series& series = sweep.series[i];
-    Curve curve{.name = series.label,
-                .colour = static_cast<int>(i),
-                .made = !is_real(series.kind),
-                .points = {},
-                .law = {}};
+    Curve curve = curve_of(series, i);
     for (const SweepRow& row : series.rows) {
       const auto [low, high] = interval(row.step_ms, size);
       curve.points.push_back({.x = row.number,
@@ -243,11 +248,7 @@ std::optional<Figure> efficiency_figure(const Findings& findings, const Sweep& s
   std::set<double> xs;
   for (std::size_t i = 0; i < sweep.series.size(); ++i) {
     const Series& series = sweep.series[i];
-    Curve curve{.name = series.label,
-                .colour = static_cast<int>(i),
-                .made = !is_real(series.kind),
-                .points = {},
-                .law = {}};
+    Curve curve = curve_of(series, i);
     for (const SweepRow& row : series.rows) {
       if (!std::isfinite(row.efficiency.value) || !std::isfinite(row.number)) continue;
       const auto [low, high] = interval(row.efficiency, 0.01);

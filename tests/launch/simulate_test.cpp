@@ -8,63 +8,20 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "tests/launch/program.hpp"
+#include "tests/launch/simulated_work.hpp"
 #include "tests/runtime/trace_check.hpp"
 
 namespace {
-using switchyard::tests::mpirun;
 using switchyard::tests::Outcome;
+using switchyard::tests::really;
+using switchyard::tests::result_of;
 using switchyard::tests::run;
+using switchyard::tests::simulated;
+using switchyard::tests::simulator;
+using switchyard::tests::small_work;
 using switchyard::tests::switchyard;
 using testing::HasSubstr;
 using testing::Not;
-
-/// What a real and a simulated run are both asked for, where `more` does not say otherwise.
-std::vector<std::string> small_work(const std::vector<std::string>& more = {}) {
-  const std::vector<std::array<std::string, 2>> usual{{"--model", "deepseek-v3"},
-                                                      {"--set", "hidden_size=96"},
-                                                      {"--set", "moe_intermediate_size=80"},
-                                                      {"--set", "shared_intermediate_size=40"},
-                                                      {"--set", "routed_experts=40"},
-                                                      {"--set", "n_group=4"},
-                                                      {"--set", "topk_group=2"},
-                                                      {"--layers", "2"},
-                                                      {"--tokens", "67"},
-                                                      {"--steps", "2"},
-                                                      {"--json", "-"}};
-  std::vector<std::string> words;
-  for (const auto& [name, value] : usual) {
-    const std::string field = value.substr(0, value.find('=') + 1);
-    const bool other = std::ranges::any_of(more, [&](const std::string& word) {
-      if (name == "--tokens" && word.starts_with("trace:")) return true;  // which says how many
-      return field.empty() ? word == name : word.starts_with(field);
-    });
-    if (!other) words.insert(words.end(), {name, value});
-  }
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
-std::vector<std::string> simulator(std::vector<std::string> words) {
-  words.insert(words.begin(), SWITCHYARD_SIM_PROGRAM);
-  return words;
-}
-
-nlohmann::json result_of(const std::vector<std::string>& words) {
-  const Outcome outcome = run({.words = words});
-  EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
-  return nlohmann::json::parse(outcome.out, nullptr, false);
-}
-
-nlohmann::json simulated(const std::vector<std::string>& more) {
-  return result_of(simulator(small_work(more)));
-}
-
-nlohmann::json really(int ranks, const std::vector<std::string>& more) {
-  auto words = small_work(more);
-  words.insert(words.begin(), "run");
-  return result_of(mpirun(ranks, switchyard(words)));
-}
 
 TEST(Simulate, ComputesTheBitsOfARealRun) {
   const auto real = really(4, {"--transport", "p2p"});
@@ -280,62 +237,6 @@ TEST(Simulate, ReplaysATraceWhoseStepsHaveOtherTokens) {
   EXPECT_EQ(modelled["rows_per_rank"], real["rows_per_rank"]);
   words.emplace_back("--numerics");
   EXPECT_EQ(simulated(words).value("output_digest", "none"), real.value("output_digest", ""));
-}
-
-TEST(Simulate, EstimatesInClosedFormToo) {
-  const auto result = simulated({"--fast", "--routing", "uniform", "--ranks", "64", "--machine",
-                                 "dgx-h100", "--weights", "bfloat16"});
-  EXPECT_EQ(result.value("engine", ""), "closed form");
-  EXPECT_GT(result.value("simulated_step_s", 0.0), 0.0);
-}
-
-TEST(Simulate, TheClosedFormOfARelayPutsItsBytesOnTheSameTiers) {
-  const std::vector<std::string> work{"--routing", "zipf:1.0", "--ranks",     "6",
-                                      "--machine", "cpu-100g", "--transport", "relay"};
-  auto fast = work;
-  fast.insert(fast.end(), {"--fast", "--weights", "bfloat16"});
-  const auto faithful = simulated(work);
-  const auto closed = simulated(fast);
-  double tiers = 0;
-  for (const auto& tier : closed["tiers"]) {
-    const double bytes = 2 * tier["bytes"].get<double>();  // of two steps
-    const double carried = faithful["tier_bytes"].value(tier.value("tier", ""), -1.0);
-    EXPECT_NEAR(bytes, carried, 0.05 * carried) << tier;  // notes are reckoned a little smaller
-    tiers += bytes;
-  }
-  EXPECT_GT(tiers, 0);
-}
-
-TEST(Simulate, EstimatesFromTracesOfCountsAndWithAPlacementForEachLayer) {
-  const std::string folder = testing::TempDir() + "simulate_fast.";
-  const std::string trace = folder + "trace";
-  const std::string placement = folder + "placement";
-  const auto ok = [](std::vector<std::string> words) {
-    const Outcome outcome = run({.words = switchyard(std::move(words))});
-    EXPECT_EQ(outcome.status, 0) << outcome.err;
-  };
-  for (const bool counts : {false, true}) {
-    std::remove(trace.c_str());
-    std::remove(placement.c_str());
-    std::vector<std::string> synth{"trace",    "synth",       "--workload", "zipf:1.0",
-                                   "--model",  "deepseek-v3", "--set",      "routed_experts=40",
-                                   "--set",    "n_group=4",   "--set",      "topk_group=2",
-                                   "--layers", "2",           "--steps",    "2",
-                                   "--tokens", "512",         "--output",   trace};
-    if (counts) synth.emplace_back("--counts");
-    ok(synth);
-    ok({"place", "plan", "--policy", "longest-first", "--trace", trace, "--ranks", "8", "--out",
-        placement});
-    const std::vector<std::string> work{"--fast",    "--machine", "cpu-100g",  "--ranks",       "8",
-                                        "--weights", "bfloat16",  "--routing", "trace:" + trace};
-    auto planned = work;
-    planned.insert(planned.end(), {"--placement", placement});
-    const auto linear = simulated(work);
-    const auto best = simulated(planned);
-    EXPECT_EQ(linear.value("tokens", 0), 512);
-    EXPECT_GT(best.value("balancedness", 0.0), 1.5 * linear.value("balancedness", 1.0)) << counts;
-    EXPECT_LT(best.value("simulated_step_s", 1.0), linear.value("simulated_step_s", 0.0)) << counts;
-  }
 }
 
 struct Refusal {
